@@ -1,0 +1,87 @@
+#ifndef ROMULUS_COMMON_LINK_REPLICATION_LINK_H_
+#define ROMULUS_COMMON_LINK_REPLICATION_LINK_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "common/stream/checkpoint_reader.h"
+#include "common/stream/checkpoint_sink.h"
+#include "proto/replication/v1/replication.pb.h"
+
+namespace romulus {
+
+// The seam for the link between the agents: one session of one protection, on either side.
+// Real side: a gRPC bidi stream (GrpcPrimaryLink, GrpcSecondaryLink). Simulated side: an ordered, lossy, delayed,
+// partitioned one on the virtual clock, which carries the same serialized messages.
+//
+// Heartbeats and the watch for silence live inside the link (LinkMonitor, a pure class that both sides of the seam
+// use): a link that is silent for link_timeout closes itself with UNAVAILABLE.
+// All calls and callbacks are on the scheduler's thread; callbacks never come from within a call. OnClosed comes
+// exactly once, and nothing after it. The link stamps every message with the session's generation.
+
+// The primary's end.
+class PrimaryLink {
+ public:
+  class Observer {
+   public:
+    virtual ~Observer() = default;
+    // Everything but heartbeats.
+    virtual void OnMessage(const replication::v1::SecondaryMessage& message) = 0;
+    // Codes as in replication.proto.
+    virtual void OnClosed(absl::Status status) = 0;
+  };
+
+  virtual ~PrimaryLink() = default;
+
+  // Connects and sends OpenSession; SessionAccepted or OnClosed follows, within link_timeout.
+  virtual void Open(uint64_t generation, const replication::v1::OpenSession& open_session, Observer* observer) = 0;
+
+  // Sends checkpoint `epoch`: data in chunks as `reader` gives it, then the trailer. One at a time, in order. If the
+  // reader fails, the trailer is never sent; whoever owns the reader knows why.
+  virtual void SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader) = 0;
+
+  // Sends a message between two chunks. `message.generation` is set by the link.
+  virtual void Send(replication::v1::PrimaryMessage message) = 0;
+
+  // Ends the session without a word; OnClosed(CANCELLED) follows.
+  virtual void Close() = 0;
+
+  virtual uint64_t sent_bytes() const = 0;
+};
+
+// The secondary's end. Assembles and verifies checkpoints (CheckpointAssembler).
+class SecondaryLink {
+ public:
+  class Observer {
+   public:
+    virtual ~Observer() = default;
+    // Everything but heartbeats, checkpoint data and trailers. Also a message with another generation than the
+    // session's: the receiver of it decides.
+    virtual void OnMessage(const replication::v1::PrimaryMessage& message) = 0;
+    // Checkpoint 1 has arrived and verified; all of it but `tail` went into the seed sink.
+    virtual void OnSeeded(std::string tail) = 0;
+    // Checkpoint `epoch` has arrived and verified.
+    virtual void OnCheckpoint(uint64_t epoch, std::string bytes) = 0;
+    // The link is gone: UNAVAILABLE (peer or network), DATA_LOSS (a checkpoint did not verify), INVALID_ARGUMENT
+    // (protocol broken, the message says how), CANCELLED (after Close).
+    virtual void OnClosed(absl::Status status) = 0;
+  };
+
+  virtual ~SecondaryLink() = default;
+
+  // Checkpoint 1's bytes go into `sink` from now on; call before sending SessionAccepted.
+  virtual void SetSeedSink(std::shared_ptr<CheckpointSink> sink) = 0;
+  virtual void Send(replication::v1::SecondaryMessage message) = 0;
+  // Ends the call with `status` as seen by the primary; OnClosed(CANCELLED) follows here.
+  virtual void Close(absl::Status status) = 0;
+  // Since the last message from the primary.
+  virtual absl::Duration silence() const = 0;
+  virtual uint64_t received_bytes() const = 0;
+};
+
+}  // namespace romulus
+
+#endif  // ROMULUS_COMMON_LINK_REPLICATION_LINK_H_

@@ -1,0 +1,26 @@
+#ifndef ROMULUS_COMMON_STREAM_CHECKPOINT_READER_H_
+#define ROMULUS_COMMON_STREAM_CHECKPOINT_READER_H_
+
+#include <cstddef>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+
+namespace romulus {
+
+// The bytes of one checkpoint, once, in order, as libxc wrote them. Used by one thread at a time (the link's sender).
+class CheckpointReader {
+ public:
+  virtual ~CheckpointReader() = default;
+
+  // Fills up to buffer.size() bytes; may block until there are some. 0: the checkpoint is complete.
+  // An error (the helper has died, Cancel was called): it never will be.
+  virtual absl::StatusOr<size_t> Read(absl::Span<char> buffer) = 0;
+
+  // Ends a Read that is blocked, and all later ones, with CANCELLED. Thread safe.
+  virtual void Cancel() = 0;
+};
+
+}  // namespace romulus
+
+#endif  // ROMULUS_COMMON_STREAM_CHECKPOINT_READER_H_

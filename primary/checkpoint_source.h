@@ -1,0 +1,71 @@
+#ifndef ROMULUS_PRIMARY_CHECKPOINT_SOURCE_H_
+#define ROMULUS_PRIMARY_CHECKPOINT_SOURCE_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "common/stream/checkpoint_reader.h"
+
+namespace romulus {
+
+// The seam for the hypervisor on the primary's side: one protected guest as a source of checkpoints.
+// Real side: HelperCheckpointSource (a romulus-save-helper process). Simulated side: the seeded guest of
+// tests/simulation. Both pass checkpoint_source_contract.
+//
+// Call order:  Start, (RequestCheckpoint(n) after OnCaptured(n-1) and once the reader of checkpoint n-2 is gone)*, Stop
+// For each checkpoint n (1 needs no request: it ends the first copy):
+//   OnSuspended(n): the guest is suspended and being copied; it stays so until PermitResume(n)
+//   OnCaptured(n): it runs again; the checkpoint is whole in local memory
+// OnEnded comes exactly once after Start, and nothing after it. Whatever the reason, the guest is left running with
+// dirty tracking off, unless the status says otherwise.
+// All calls and callbacks are on the scheduler's thread; callbacks never come from within a call.
+class CheckpointSource {
+ public:
+  struct Captured {
+    uint64_t epoch = 0;
+    // Null for epoch 1, whose bytes flow through Observer::OnSeeding's reader.
+    std::shared_ptr<CheckpointReader> reader;
+    uint64_t length = 0;
+    uint64_t dirty_pages = 0;
+    absl::Duration pause;
+    // Parts of the pause.
+    absl::Duration suspend;
+    absl::Duration copy;
+    absl::Duration resume;
+  };
+
+  class Observer {
+   public:
+    virtual ~Observer() = default;
+    // The first copy has begun; `reader` gives all bytes of checkpoint 1, the live copy first, and ends after
+    // OnCaptured(1).
+    virtual void OnSeeding(std::shared_ptr<CheckpointReader> reader) = 0;
+    virtual void OnSeedingProgress(uint64_t pages_sent, uint64_t pages_dirty) = 0;
+    virtual void OnSuspended(uint64_t epoch) = 0;
+    virtual void OnCaptured(Captured captured) = 0;
+    // OK: after Stop. UNAVAILABLE: the source failed, a new one may work (helper died, suspend timed out).
+    // NOT_FOUND: the domain is gone, for good. FAILED_PRECONDITION: this domain can't be checkpointed on this host.
+    virtual void OnEnded(absl::Status status) = 0;
+  };
+
+  virtual ~CheckpointSource() = default;
+  virtual void Start(Observer* observer) = 0;
+  virtual void RequestCheckpoint(uint64_t epoch) = 0;
+  virtual void PermitResume(uint64_t epoch) = 0;
+  virtual void Stop() = 0;
+};
+
+// The guest as such, apart from its checkpoints. Synchronous; on the scheduler's thread.
+class GuestControl {
+ public:
+  virtual ~GuestControl() = default;
+  // Stops / starts its vCPUs, idempotent, independent of suspends.
+  virtual absl::Status Pause() = 0;
+  virtual absl::Status Unpause() = 0;
+};
+
+}  // namespace romulus
+
+#endif  // ROMULUS_PRIMARY_CHECKPOINT_SOURCE_H_

@@ -1,0 +1,65 @@
+#ifndef ROMULUS_SECONDARY_CHECKPOINT_TARGET_H_
+#define ROMULUS_SECONDARY_CHECKPOINT_TARGET_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "common/stream/checkpoint_sink.h"
+#include "proto/replication/v1/domain.pb.h"
+
+namespace romulus {
+
+// The seam for the hypervisor on the secondary's side: one standby domain as a target of checkpoints.
+// Real side: HelperCheckpointTarget (a domain, a romulus-restore-helper process, the backends). Simulated side: in
+// tests/simulation. Both pass checkpoint_target_contract.
+//
+// Call order:  Prepare, OnPrepared(OK), FinishSeeding, (Apply)*, then Activate or Discard.
+// Discard may come at any time after Prepare, also after a failure, and is the only thing allowed after one.
+// All calls and callbacks are on the scheduler's thread, except the sink, which is the receiver's; callbacks never come
+// from within a call.
+class CheckpointTarget {
+ public:
+  struct ActivationTimes {
+    absl::Duration restore;  // Last committed checkpoint applied.
+    absl::Duration devices;  // xenstore, console and vif backends connected.
+    absl::Duration total;    // Until the guest ran and was announced.
+  };
+
+  class Observer {
+   public:
+    virtual ~Observer() = default;
+    // OK: the domain exists (paused, empty), enough memory is reserved, the restore helper waits for the first copy,
+    // which goes into `seed_sink`. Otherwise RESOURCE_EXHAUSTED (memory), FAILED_PRECONDITION (what is missing here
+    // and what to do), INTERNAL; nothing is left behind.
+    virtual void OnPrepared(absl::Status status, std::shared_ptr<CheckpointSink> seed_sink, uint32_t domid) = 0;
+    // Checkpoint `epoch` has left this process' memory (the helper has read it).
+    virtual void OnApplied(uint64_t epoch) = 0;
+    // The standby is lost: it can't be activated any more. Not after OnActivated or OnDiscarded.
+    virtual void OnBroken(absl::Status status) = 0;
+    virtual void OnActivated(absl::Status status, ActivationTimes times) = 0;
+    // Domain, helper and xenstore nodes are gone.
+    virtual void OnDiscarded() = 0;
+  };
+
+  virtual ~CheckpointTarget() = default;
+  virtual void Prepare(const replication::v1::DomainDescription& domain, Observer* observer) = 0;
+
+  // The first copy is whole and verified: `tail` is its end, which the sink did not get (from the CHECKPOINT record on).
+  // Before this the helper can't take the copy for complete.
+  virtual void FinishSeeding(std::string tail) = 0;
+
+  // Queues a complete, verified checkpoint; never blocks. It is applied before any activation.
+  virtual void Apply(uint64_t epoch, std::string bytes) = 0;
+
+  // Applies what is queued, ends the restore, connects the devices, runs the guest, announces it.
+  virtual void Activate() = 0;
+
+  virtual void Discard() = 0;
+};
+
+}  // namespace romulus
+
+#endif  // ROMULUS_SECONDARY_CHECKPOINT_TARGET_H_
