@@ -1,0 +1,150 @@
+#include "primary/control/protection_spec.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "common/control/durations.h"
+
+namespace romulus {
+namespace {
+
+using control::v1::Protection;
+using control::v1::ProtectionSettings;
+using google::protobuf::Duration;
+
+constexpr uint64_t kEgressBufferBytesDefault = 64 << 20;
+constexpr uint64_t kEgressBufferBytesMin = 1 << 20;
+// The plug qdisc's limit is 32 bits wide.
+constexpr uint64_t kEgressBufferBytesMax = 0xffffffff;
+
+absl::Status Invalid(const char* field, const std::string& problem) {
+  return absl::InvalidArgumentError(absl::StrCat(field, ": ", problem));
+}
+
+void Default(Duration& field, absl::Duration value) {
+  if (field.seconds() == 0 && field.nanos() == 0) field = ToProto(value);
+}
+
+absl::Status CheckRange(const char* field, const Duration& value, absl::Duration min, absl::Duration max) {
+  const absl::Duration duration = FromProto(value);
+  if (duration >= min && duration <= max) return absl::OkStatus();
+  return Invalid(field, absl::StrCat(absl::FormatDuration(duration), " is not between ", absl::FormatDuration(min),
+                                     " and ", absl::FormatDuration(max)));
+}
+
+absl::Status CheckAddress(const std::string& address) {
+  const size_t colon = address.rfind(':');
+  int port = 0;
+  if (colon != std::string::npos && colon > 0 && absl::SimpleAtoi(address.substr(colon + 1), &port) && port > 0 &&
+      port < 65536) {
+    return absl::OkStatus();
+  }
+  return Invalid("secondary_address", absl::StrCat("'", address.substr(0, 255), "' should be host:port, the secondary "
+                                                   "agent's replication address"));
+}
+
+void FillDefaults(ProtectionSettings& settings) {
+  Default(*settings.mutable_interval(), absl::Milliseconds(100));
+  Default(*settings.mutable_heartbeat_interval(), absl::Seconds(1));
+  Default(*settings.mutable_link_timeout(), absl::Seconds(3));
+  Default(*settings.mutable_suspend_timeout(), absl::Seconds(10));
+  if (settings.stream_mode() == replication::v1::STREAM_MODE_UNSPECIFIED) {
+    settings.set_stream_mode(replication::v1::REMUS);
+  }
+  if (settings.failover_policy() == replication::v1::FAILOVER_POLICY_UNSPECIFIED) {
+    settings.set_failover_policy(replication::v1::BY_REQUEST);
+  }
+  if (settings.egress_buffer_bytes() == 0) settings.set_egress_buffer_bytes(kEgressBufferBytesDefault);
+}
+
+absl::Status CheckSettings(const ProtectionSettings& settings) {
+  using absl::Milliseconds;
+  using absl::Seconds;
+  absl::Status status = CheckRange("settings.interval", settings.interval(), Milliseconds(10), Seconds(60));
+  status.Update(
+      CheckRange("settings.heartbeat_interval", settings.heartbeat_interval(), Milliseconds(50), Seconds(60)));
+  status.Update(CheckRange("settings.link_timeout", settings.link_timeout(),
+                           2 * FromProto(settings.heartbeat_interval()), absl::Minutes(10)));
+  status.Update(
+      CheckRange("settings.suspend_timeout", settings.suspend_timeout(), Milliseconds(100), absl::Minutes(2)));
+  if (!status.ok()) return status;
+  if (settings.stream_mode() != replication::v1::REMUS) {
+    return Invalid("settings.stream_mode", "only REMUS is there yet");
+  }
+  if (!replication::v1::FailoverPolicy_IsValid(settings.failover_policy())) {
+    return Invalid("settings.failover_policy", "BY_REQUEST or ON_LINK_LOSS");
+  }
+  if (!control::v1::SecondaryLossPolicy_IsValid(settings.secondary_loss_policy())) {
+    return Invalid("settings.secondary_loss_policy", "RUN_UNPROTECTED, HOLD_OUTPUT or PAUSE_GUEST");
+  }
+  if (settings.failover_policy() == replication::v1::ON_LINK_LOSS &&
+      settings.secondary_loss_policy() == control::v1::RUN_UNPROTECTED) {
+    return Invalid("settings.secondary_loss_policy",
+                   "RUN_UNPROTECTED with ON_LINK_LOSS would let both hosts run the guest after a mere link failure: "
+                   "choose HOLD_OUTPUT or PAUSE_GUEST");
+  }
+  if (settings.egress_buffer_bytes() < kEgressBufferBytesMin ||
+      settings.egress_buffer_bytes() > kEgressBufferBytesMax) {
+    return Invalid("settings.egress_buffer_bytes", "from 1 MiB to 4 GiB - 1");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status CompleteAndCheck(Protection& protection) {
+  protection.clear_status();
+  protection.clear_create_time();
+  if (protection.generation() == 0) protection.set_generation(1);
+  FillDefaults(*protection.mutable_settings());
+  if (protection.domain().empty()) {
+    return Invalid("domain", "name the guest to protect: its name, its uuid or its domain id (xl list shows them)");
+  }
+  if (absl::Status status = CheckAddress(protection.secondary_address()); !status.ok()) return status;
+  return CheckSettings(protection.settings());
+}
+
+absl::Status ApplyUpdate(const control::v1::UpdateProtectionRequest& update, Protection& protection) {
+  if (absl::Status status = CheckGeneration(update.protection().generation(), protection.generation()); !status.ok()) {
+    return status;
+  }
+  if (update.update_mask().paths().empty()) {
+    return Invalid("update_mask", "name the fields to change: settings.interval, settings.secondary_loss_policy, "
+                                  "generation");
+  }
+  Protection changed = protection;
+  const ProtectionSettings& settings = update.protection().settings();
+  for (const std::string& path : update.update_mask().paths()) {
+    if (path == "settings.interval") {
+      *changed.mutable_settings()->mutable_interval() = settings.interval();
+    } else if (path == "settings.secondary_loss_policy") {
+      changed.mutable_settings()->set_secondary_loss_policy(settings.secondary_loss_policy());
+    } else if (path != "generation") {
+      return Invalid("update_mask", absl::StrCat("'", path.substr(0, 100), "' can't be changed; what can: "
+                                                 "settings.interval, settings.secondary_loss_policy, generation"));
+    }
+  }
+  changed.set_generation(update.protection().generation());
+  FillDefaults(*changed.mutable_settings());
+  if (absl::Status status = CheckSettings(changed.settings()); !status.ok()) return status;
+  protection = changed;
+  return absl::OkStatus();
+}
+
+control::v1::SecondaryLossPolicy EffectiveLossPolicy(const ProtectionSettings& settings) {
+  if (settings.secondary_loss_policy() != control::v1::SECONDARY_LOSS_POLICY_UNSPECIFIED) {
+    return settings.secondary_loss_policy();
+  }
+  return settings.failover_policy() == replication::v1::ON_LINK_LOSS ? control::v1::PAUSE_GUEST
+                                                                     : control::v1::RUN_UNPROTECTED;
+}
+
+absl::Status CheckGeneration(uint64_t given, uint64_t known) {
+  if (given == 0) return Invalid("generation", absl::StrCat("state it; the highest known here is ", known));
+  if (given >= known) return absl::OkStatus();
+  return absl::AbortedError(absl::StrCat("generation ", given, " is superseded: ", known,
+                                         " is known here; ask the control plane who owns the guest"));
+}
+
+}  // namespace romulus

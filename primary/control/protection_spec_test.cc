@@ -1,0 +1,108 @@
+#include "primary/control/protection_spec.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "absl/time/time.h"
+#include "common/control/durations.h"
+
+namespace romulus {
+namespace {
+
+using control::v1::Protection;
+using control::v1::UpdateProtectionRequest;
+
+Protection Minimal() {
+  Protection protection;
+  protection.set_domain("ledger");
+  protection.set_secondary_address("beta:7452");
+  return protection;
+}
+
+absl::StatusCode Check(const std::function<void(Protection&)>& spoil) {
+  Protection protection = Minimal();
+  spoil(protection);
+  return CompleteAndCheck(protection).code();
+}
+
+TEST(ProtectionSpec, TheLeastThatCanBeSaidIsEnough) {
+  Protection protection = Minimal();
+  ASSERT_TRUE(CompleteAndCheck(protection).ok());
+  EXPECT_EQ(protection.generation(), 1);
+  EXPECT_EQ(FromProto(protection.settings().interval()), absl::Milliseconds(100));
+  EXPECT_EQ(protection.settings().failover_policy(), replication::v1::BY_REQUEST);
+  EXPECT_EQ(EffectiveLossPolicy(protection.settings()), control::v1::RUN_UNPROTECTED);
+}
+
+TEST(ProtectionSpec, RefusesWhatCannotWork) {
+  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+  EXPECT_EQ(Check([](Protection&) {}), absl::StatusCode::kOk);
+  EXPECT_EQ(Check([](Protection& p) { p.clear_domain(); }), kInvalid);
+  for (const char* address : {"", "beta", "beta:", ":7452", "beta:99999", "beta:x"}) {
+    EXPECT_EQ(Check([&](Protection& p) { p.set_secondary_address(address); }), kInvalid) << address;
+  }
+  EXPECT_EQ(Check([](Protection& p) { *p.mutable_settings()->mutable_interval() = ToProto(absl::Milliseconds(9)); }),
+            kInvalid);
+  EXPECT_EQ(Check([](Protection& p) { *p.mutable_settings()->mutable_interval() = ToProto(-absl::Seconds(1)); }),
+            kInvalid);
+  EXPECT_EQ(Check([](Protection& p) { *p.mutable_settings()->mutable_link_timeout() = ToProto(absl::Seconds(1)); }),
+            kInvalid)
+      << "less than two heartbeats";
+  EXPECT_EQ(Check([](Protection& p) { p.mutable_settings()->set_stream_mode(replication::v1::COLO); }), kInvalid);
+  EXPECT_EQ(Check([](Protection& p) { p.mutable_settings()->set_egress_buffer_bytes(1); }), kInvalid);
+}
+
+TEST(ProtectionSpec, NeverLetsBothHostsRunTheGuestAfterALinkFailure) {
+  Protection protection = Minimal();
+  protection.mutable_settings()->set_failover_policy(replication::v1::ON_LINK_LOSS);
+  ASSERT_TRUE(CompleteAndCheck(protection).ok());
+  EXPECT_EQ(EffectiveLossPolicy(protection.settings()), control::v1::PAUSE_GUEST);
+  protection.mutable_settings()->set_secondary_loss_policy(control::v1::RUN_UNPROTECTED);
+  EXPECT_EQ(CompleteAndCheck(protection).code(), absl::StatusCode::kInvalidArgument);
+}
+
+class UpdateTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(CompleteAndCheck(protection_).ok());
+    protection_.set_generation(5);
+    update_.mutable_protection()->set_generation(5);
+  }
+
+  Protection protection_ = Minimal();
+  UpdateProtectionRequest update_;
+};
+
+TEST_F(UpdateTest, ChangesOnlyWhatTheMaskNames) {
+  update_.mutable_update_mask()->add_paths("settings.interval");
+  *update_.mutable_protection()->mutable_settings()->mutable_interval() = ToProto(absl::Milliseconds(40));
+  update_.mutable_protection()->mutable_settings()->set_secondary_loss_policy(control::v1::PAUSE_GUEST);
+  ASSERT_TRUE(ApplyUpdate(update_, protection_).ok());
+  EXPECT_EQ(FromProto(protection_.settings().interval()), absl::Milliseconds(40));
+  EXPECT_EQ(EffectiveLossPolicy(protection_.settings()), control::v1::RUN_UNPROTECTED);
+}
+
+TEST_F(UpdateTest, ALowerGenerationIsRefusedAndAHigherOneTaken) {
+  update_.mutable_update_mask()->add_paths("generation");
+  update_.mutable_protection()->set_generation(4);
+  EXPECT_EQ(ApplyUpdate(update_, protection_).code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(protection_.generation(), 5);
+  update_.mutable_protection()->set_generation(6);
+  ASSERT_TRUE(ApplyUpdate(update_, protection_).ok());
+  EXPECT_EQ(protection_.generation(), 6);
+}
+
+TEST_F(UpdateTest, AFailedUpdateChangesNothing) {
+  const std::string before = protection_.SerializeAsString();
+  EXPECT_FALSE(ApplyUpdate(update_, protection_).ok()) << "no mask";
+  update_.mutable_update_mask()->add_paths("settings.interval");
+  *update_.mutable_protection()->mutable_settings()->mutable_interval() = ToProto(absl::Hours(1));
+  EXPECT_FALSE(ApplyUpdate(update_, protection_).ok()) << "out of range";
+  update_.mutable_update_mask()->add_paths("domain");
+  EXPECT_FALSE(ApplyUpdate(update_, protection_).ok()) << "immutable";
+  EXPECT_EQ(protection_.SerializeAsString(), before);
+}
+
+}  // namespace
+}  // namespace romulus
