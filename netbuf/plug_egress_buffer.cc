@@ -1,0 +1,133 @@
+#include "netbuf/plug_egress_buffer.h"
+
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/log.h"
+
+namespace romulus {
+namespace {
+
+// How often the queue of a passing plug may be found busy while the guest is suspended: each try waits for the kernel
+// once, so that a guest is not held up for longer than some milliseconds.
+constexpr int kTriesUntilDrained = 50;
+
+}  // namespace
+
+PlugEgressBuffer::PlugEgressBuffer(std::shared_ptr<PlugKernel> kernel, Options options)
+    : kernel_(std::move(kernel)), options_(std::move(options)) {
+  ROMULUS_CHECK(options_.limit_bytes > 0);
+}
+
+absl::Status PlugEgressBuffer::Attach() {
+  ROMULUS_CHECK(state_ == State::kDetached);
+  adopted_ = false;
+  std::vector<Vif> fresh;
+  for (const Vif& vif : options_.vifs) {
+    absl::StatusOr<PlugKernel::Installed> installed = kernel_->Install(vif, options_.protection, options_.limit_bytes);
+    if (!installed.ok()) {
+      // An adopted one stays, holding: it was so before.
+      for (const Vif& done : fresh) kernel_->Remove(done, options_.protection).IgnoreError();
+      adopted_ = false;
+      return installed.status();
+    }
+    if (*installed == PlugKernel::Installed::kAdopted) {
+      adopted_ = true;
+    } else {
+      fresh.push_back(vif);
+    }
+  }
+  state_ = adopted_ ? State::kAdopted : State::kPassing;
+  return absl::OkStatus();
+}
+
+absl::Status PlugEgressBuffer::OpenEpoch() {
+  ROMULUS_CHECK_MESSAGE(state_ != State::kUnreleased, "OpenEpoch while the epoch before is unreleased");
+  if (state_ != State::kPassing && state_ != State::kHolding) return Refuse("OpenEpoch");
+  const absl::Status status =
+      state_ == State::kPassing ? BufferFromPassThrough() : kernel_->Command(options_.vifs, PlugCommand::kBuffer);
+  state_ = status.ok() ? State::kUnreleased : State::kFailed;
+  return status;
+}
+
+// A plug that passes does not count. Packets still in its queue when it starts to buffer would stand uncounted before
+// the counted ones, and every later release would let that many too few out: safe, but the last answer of a guest that
+// then falls silent would never leave. The guest is suspended, so the queue runs dry.
+absl::Status PlugEgressBuffer::BufferFromPassThrough() {
+  for (int tries = 0; tries < kTriesUntilDrained; ++tries) {
+    if (absl::Status status = kernel_->Command(options_.vifs, PlugCommand::kBuffer); !status.ok()) return status;
+    Statistics statistics;
+    if (absl::Status status = ReadStatistics(statistics); !status.ok()) return status;
+    if (statistics.held_packets == 0) return absl::OkStatus();
+    if (absl::Status status = kernel_->Command(options_.vifs, PlugCommand::kReleaseIndefinite); !status.ok()) {
+      return status;
+    }
+    kernel_->AwaitTransmission();
+  }
+  return absl::UnavailableError(absl::StrCat(options_.protection, ": the egress buffer's devices do not transmit; is ",
+                                             devices().front(), " down? Stop the protection and start it again"));
+}
+
+absl::Status PlugEgressBuffer::ReleaseEpoch() {
+  if (state_ != State::kUnreleased) return Refuse("ReleaseEpoch");
+  const absl::Status status = kernel_->Command(options_.vifs, PlugCommand::kReleaseOne);
+  state_ = status.ok() ? State::kHolding : State::kFailed;
+  return status;
+}
+
+absl::Status PlugEgressBuffer::PassThrough() {
+  if (state_ == State::kDetached) return Refuse("PassThrough");
+  const absl::Status status = kernel_->Command(options_.vifs, PlugCommand::kReleaseIndefinite);
+  state_ = status.ok() ? State::kPassing : State::kFailed;
+  return status;
+}
+
+absl::Status PlugEgressBuffer::Discard() {
+  if (state_ == State::kDetached) return Refuse("Discard");
+  absl::Status first;
+  for (const Vif& vif : options_.vifs) first.Update(kernel_->Discard(vif, options_.limit_bytes));
+  // Fresh plugs count what they hold: an epoch is open.
+  state_ = first.ok() ? State::kHolding : State::kFailed;
+  return first;
+}
+
+absl::Status PlugEgressBuffer::Detach() {
+  absl::Status first;
+  for (const Vif& vif : options_.vifs) first.Update(kernel_->Remove(vif, options_.protection));
+  if (first.ok()) {
+    state_ = State::kDetached;
+    adopted_ = false;
+  } else {
+    state_ = State::kFailed;
+  }
+  return first;
+}
+
+absl::Status PlugEgressBuffer::ReadStatistics(Statistics& statistics) {
+  statistics = Statistics();
+  for (const Vif& vif : options_.vifs) {
+    absl::StatusOr<PlugKernel::Statistics> read = kernel_->Read(vif);
+    if (!read.ok()) return read.status();
+    statistics.held_packets += read->held_packets;
+    statistics.held_bytes += read->held_bytes;
+    statistics.dropped_packets += read->dropped_packets;
+  }
+  return absl::OkStatus();
+}
+
+std::vector<std::string> PlugEgressBuffer::devices() const {
+  std::vector<std::string> names;
+  for (const Vif& vif : options_.vifs) names.push_back(kernel_->DeviceName(vif));
+  return names;
+}
+
+absl::Status PlugEgressBuffer::Refuse(const char* call) const {
+  const char* why = "there is no unreleased epoch";
+  if (state_ == State::kDetached) why = "the egress buffer is not attached";
+  if (state_ == State::kAdopted) why = "the buffer is a predecessor's: PassThrough or Discard first";
+  if (state_ == State::kFailed) why = "an operation before it failed: PassThrough, Discard or Detach first";
+  return absl::FailedPreconditionError(absl::StrCat(options_.protection, ": ", call, " refused: ", why));
+}
+
+}  // namespace romulus
