@@ -1,0 +1,288 @@
+// The workload that the lab protects: a service whose whole state is in memory. It answers numbered requests over TCP
+// and UDP with a counter that only grows and a chain value over all it has answered, remembers its last
+// kHistoryCapacity answers and shows any range of them. On request it also dirties memory at a given rate.
+//
+// One thread, one epoll loop. Runs in the guest's initramfs, statically linked; it never exits.
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "tests/lab/ledger/protocol.h"
+
+namespace romulus::lab {
+namespace {
+
+constexpr size_t kPageSize = 4096;
+constexpr int kDirtyTicksPerSecond = 100;
+constexpr uint64_t kMostWorkingSetPages = 1u << 20;
+
+[[noreturn]] void Die(const char* what) {
+  perror(what);
+  // An init that ends panics the guest, which is what should be seen on its console.
+  exit(1);
+}
+
+class Ledger {
+ public:
+  Ledger() : entries_(kHistoryCapacity) {}
+
+  Message Answer(const Message& request) {
+    ++last_counter_;
+    chain_ = NextChain(chain_, last_counter_, request.client_id, request.request_id);
+    entries_[last_counter_ % kHistoryCapacity] = {last_counter_, request.client_id, request.request_id, chain_};
+    Message reply = request;
+    reply.counter = last_counter_;
+    reply.chain = chain_;
+    return reply;
+  }
+
+  uint64_t last_counter() const { return last_counter_; }
+  uint64_t first_remembered() const {
+    return last_counter_ < kHistoryCapacity ? 1 : last_counter_ - kHistoryCapacity + 1;
+  }
+
+  void AppendRange(uint64_t first, uint64_t most, std::string& out) const {
+    first = std::max(first, first_remembered());
+    uint64_t count = first > last_counter_ ? 0 : std::min(most, last_counter_ - first + 1);
+    Message header{kLedgerMagic, kLedgerVersion, MessageKind::kHistory, 0, 0, first, count};
+    out.append(reinterpret_cast<const char*>(&header), sizeof(header));
+    for (uint64_t counter = first; counter < first + count; ++counter) {
+      out.append(reinterpret_cast<const char*>(&entries_[counter % kHistoryCapacity]), sizeof(HistoryEntry));
+    }
+  }
+
+ private:
+  uint64_t last_counter_ = 0;
+  uint64_t chain_ = 0;
+  std::vector<HistoryEntry> entries_;
+};
+
+// Writes one word into each of `pages_per_second` pages, walking through a working set in steps of 10 ms.
+class MemoryDirtier {
+ public:
+  MemoryDirtier() : timer_(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)) {
+    if (timer_ < 0) Die("timerfd_create");
+  }
+
+  int timer() const { return timer_; }
+
+  // False if the working set can't be had.
+  bool Set(uint64_t pages_per_second, uint64_t working_set_pages) {
+    if (working_set_pages > kMostWorkingSetPages || (pages_per_second > 0 && working_set_pages == 0)) return false;
+    if (memory_ != nullptr) munmap(memory_, working_set_pages_ * kPageSize);
+    memory_ = nullptr;
+    pages_per_second_ = 0;
+    if (pages_per_second > 0) {
+      void* memory = mmap(nullptr, working_set_pages * kPageSize, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      if (memory == MAP_FAILED) return false;
+      memory_ = static_cast<char*>(memory);
+      working_set_pages_ = working_set_pages;
+      pages_per_second_ = pages_per_second;
+    }
+    // No timer while idle: a quiet guest must stay quiet.
+    itimerspec every{};
+    if (pages_per_second > 0) every.it_interval.tv_nsec = every.it_value.tv_nsec = 1'000'000'000 / kDirtyTicksPerSecond;
+    if (timerfd_settime(timer_, 0, &every, nullptr) != 0) Die("timerfd_settime");
+    return true;
+  }
+
+  void Tick() {
+    uint64_t ticks = 0;
+    if (read(timer_, &ticks, sizeof(ticks)) != sizeof(ticks) || memory_ == nullptr) return;
+    // After a stall, don't make up for more than one second.
+    owed_ += std::min<uint64_t>(ticks, kDirtyTicksPerSecond) * pages_per_second_;
+    for (; owed_ >= kDirtyTicksPerSecond; owed_ -= kDirtyTicksPerSecond) {
+      ++writes_;
+      memcpy(memory_ + (next_page_ * kPageSize) + (writes_ * 8) % kPageSize, &writes_, sizeof(writes_));
+      next_page_ = (next_page_ + 1) % working_set_pages_;
+    }
+    next_page_ = working_set_pages_ == 0 ? 0 : next_page_ % working_set_pages_;
+  }
+
+ private:
+  int timer_;
+  char* memory_ = nullptr;
+  uint64_t working_set_pages_ = 0;
+  uint64_t pages_per_second_ = 0;
+  uint64_t next_page_ = 0;
+  uint64_t owed_ = 0;
+  uint64_t writes_ = 0;
+};
+
+struct Connection {
+  std::string in;
+  std::string out;
+};
+
+class Service {
+ public:
+  void Run() {
+    epoll_ = epoll_create1(EPOLL_CLOEXEC);
+    tcp_ = Listen(SOCK_STREAM);
+    udp_ = Listen(SOCK_DGRAM);
+    Watch(tcp_, EPOLLIN);
+    Watch(udp_, EPOLLIN);
+    Watch(dirtier_.timer(), EPOLLIN);
+    printf("ledger: serving on port %d\n", kLedgerPort);
+    fflush(stdout);
+    for (;;) {
+      epoll_event events[64];
+      int count = epoll_wait(epoll_, events, 64, -1);
+      if (count < 0 && errno != EINTR) Die("epoll_wait");
+      for (int i = 0; i < count; ++i) {
+        int fd = events[i].data.fd;
+        if (fd == tcp_) {
+          Accept();
+        } else if (fd == udp_) {
+          ServeDatagrams();
+        } else if (fd == dirtier_.timer()) {
+          dirtier_.Tick();
+        } else {
+          ServeConnection(fd, events[i].events);
+        }
+      }
+    }
+  }
+
+ private:
+  int Listen(int type) {
+    int fd = socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(kLedgerPort);
+    if (fd < 0 || bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) Die("bind");
+    if (type == SOCK_STREAM && listen(fd, 64) != 0) Die("listen");
+    return fd;
+  }
+
+  void Watch(int fd, uint32_t events) {
+    epoll_event event{};
+    event.events = events;
+    event.data.fd = fd;
+    if (epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) != 0) Die("epoll_ctl");
+  }
+
+  void Accept() {
+    int fd;
+    while ((fd = accept4(tcp_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+      int on = 1;
+      setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+      Watch(fd, EPOLLIN);
+      connections_[fd] = Connection{};
+    }
+  }
+
+  bool Valid(const Message& message) const {
+    return message.magic == kLedgerMagic && message.version == kLedgerVersion;
+  }
+
+  void Handle(const Message& request, bool stream, std::string& out) {
+    Message reply = request;
+    switch (request.kind) {
+      case MessageKind::kAsk:
+        reply = ledger_.Answer(request);
+        break;
+      case MessageKind::kHistory:
+        if (stream) ledger_.AppendRange(request.counter, request.chain, out);
+        return;
+      case MessageKind::kStatus:
+        reply.counter = ledger_.last_counter();
+        reply.chain = ledger_.first_remembered();
+        break;
+      case MessageKind::kDirty:
+        if (!dirtier_.Set(request.counter, request.chain)) reply.counter = reply.chain = 0;
+        break;
+      default:
+        return;
+    }
+    out.append(reinterpret_cast<const char*>(&reply), sizeof(reply));
+  }
+
+  void ServeDatagrams() {
+    Message request;
+    sockaddr_in peer{};
+    socklen_t peer_size = sizeof(peer);
+    while (recvfrom(udp_, &request, sizeof(request), 0, reinterpret_cast<sockaddr*>(&peer), &peer_size) ==
+           sizeof(request)) {
+      if (!Valid(request)) continue;
+      std::string out;
+      Handle(request, /*stream=*/false, out);
+      sendto(udp_, out.data(), out.size(), 0, reinterpret_cast<sockaddr*>(&peer), peer_size);
+      peer_size = sizeof(peer);
+    }
+  }
+
+  void ServeConnection(int fd, uint32_t events) {
+    auto found = connections_.find(fd);
+    if (found == connections_.end()) return;
+    Connection& connection = found->second;
+    bool open = (events & (EPOLLERR | EPOLLHUP)) == 0;
+    if (open && (events & EPOLLIN)) {
+      char buffer[16384];
+      ssize_t got;
+      while ((got = read(fd, buffer, sizeof(buffer))) > 0) connection.in.append(buffer, got);
+      if (got == 0 || (got < 0 && errno != EAGAIN)) open = false;
+      size_t used = 0;
+      while (open && connection.in.size() - used >= sizeof(Message)) {
+        Message request;
+        memcpy(&request, connection.in.data() + used, sizeof(request));
+        used += sizeof(request);
+        if (!Valid(request)) open = false;
+        else Handle(request, /*stream=*/true, connection.out);
+      }
+      connection.in.erase(0, used);
+    }
+    while (open && !connection.out.empty()) {
+      ssize_t sent = send(fd, connection.out.data(), connection.out.size(), MSG_NOSIGNAL);
+      if (sent < 0) {
+        if (errno != EAGAIN) open = false;
+        break;
+      }
+      connection.out.erase(0, sent);
+    }
+    if (!open) {
+      close(fd);
+      connections_.erase(found);
+      return;
+    }
+    epoll_event event{};
+    event.events = EPOLLIN | (connection.out.empty() ? 0u : static_cast<uint32_t>(EPOLLOUT));
+    event.data.fd = fd;
+    epoll_ctl(epoll_, EPOLL_CTL_MOD, fd, &event);
+  }
+
+  int epoll_ = -1;
+  int tcp_ = -1;
+  int udp_ = -1;
+  Ledger ledger_;
+  MemoryDirtier dirtier_;
+  std::unordered_map<int, Connection> connections_;
+};
+
+}  // namespace
+}  // namespace romulus::lab
+
+int main() {
+  signal(SIGPIPE, SIG_IGN);
+  romulus::lab::Service().Run();
+}

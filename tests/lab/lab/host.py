@@ -1,0 +1,206 @@
+"""One Xen host: a QEMU machine that runs Debian's hypervisor and dom0, started afresh or from a snapshot."""
+
+import json
+import os
+import pathlib
+import shlex
+import subprocess
+import tempfile
+import time
+
+from . import command, network, process, qmp
+
+MEMORY_MIB = 1536
+
+# eager-fpu is essential: QEMU's XSAVE ignores lazy FPU switching, and dom0's memory copies turn to garbage without it.
+XEN_ARGUMENTS = (
+    "com1=115200,8n1 console=com1 loglvl=warning guest_loglvl=warning dom0_mem=832M,max:832M dom0_max_vcpus=1 "
+    "spec-ctrl=no,eager-fpu xpti=0 pv-l1tf=0 smep=0 smap=0 pcid=0 noreboot cpufreq=none watchdog=0"
+)
+DOM0_ARGUMENTS = "console=hvc0 quiet mitigations=off rdinit=/init net.ifnames=0"
+
+INSTALL_FOLDER = "/opt/romulus/bin"
+
+
+def machine_arguments(name, images):
+    """QEMU's arguments that a snapshot depends on: the same for making it and for starting from it."""
+    dom0 = f"{images.kernel} {DOM0_ARGUMENTS} lab.host={name} lab.index={network.HOST_INDEX[name]}"
+    arguments = [
+        "qemu-system-x86_64", "-M", "pc", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1",
+        "-m", str(MEMORY_MIB), "-nodefaults", "-vga", "none", "-display", "none", "-no-reboot",
+        "-kernel", str(images.hypervisor), "-append", XEN_ARGUMENTS,
+        "-initrd", f"{dom0.replace(',', ',,')},{images.dom0}",
+    ]
+    for each in network.NETWORKS:
+        arguments += [
+            "-netdev", f"tap,id={each},ifname={network.tap(name, each)},script=no,downscript=no,vhost=off",
+            "-device", f"virtio-net-pci,id={each}-card,netdev={each},mac={network.mac(name, each)},romfile=",
+        ]
+    return arguments
+
+
+class Host:
+    """A host of a running lab. Any process may hold a Host for it; `folder` has its files:
+    monitor (QMP socket), serial.log (Xen's and dom0's console), qemu.log, process.json."""
+
+    def __init__(self, name, folder, switch):
+        self.name = name
+        self.folder = pathlib.Path(folder)
+        self._switch = switch  # network.Network
+        self.address = network.address(name, "management")
+        self.replication_address = network.address(name, "replication")
+
+    # --- the machine ---
+
+    def start(self, images, snapshot=None, detached=False):
+        """Powers the machine on. From a snapshot it is paused until resume_from_snapshot()."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "monitor").unlink(missing_ok=True)
+        arguments = machine_arguments(self.name, images) + [
+            "-serial", f"file:{self.folder}/serial.log",
+            "-qmp", f"unix:{self.folder}/monitor,server=on,wait=off",
+        ]
+        if snapshot:
+            arguments += ["-S", "-incoming", f"exec:cat {shlex.quote(str(snapshot))}"]
+        with open(self.folder / "qemu.log", "w") as log:
+            machine = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                       start_new_session=True,
+                                       preexec_fn=None if detached else process.die_with_parent)
+        self._child = machine  # kept, so that it is reaped
+        self._process = process.Process.of(machine.pid)
+        (self.folder / "process.json").write_text(
+            json.dumps({"pid": machine.pid, "started": self._process.started}))
+
+    @property
+    def process(self):
+        if getattr(self, "_process", None) is None:
+            saved = json.loads((self.folder / "process.json").read_text())
+            self._process = process.Process(saved["pid"], saved["started"])
+        return self._process
+
+    def powered(self):
+        try:
+            return self.process.alive()
+        except FileNotFoundError:
+            return False
+
+    def monitor(self, name, **arguments):
+        return qmp.execute(self.folder / "monitor", name, **arguments)
+
+    def resume_from_snapshot(self, timeout_s=60):
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                if self.monitor("query-status")["status"] != "inmigrate":
+                    break
+            except (OSError, qmp.MonitorError):
+                if not self.powered():
+                    raise RuntimeError(f"{self.name}: QEMU ended: {self._qemu_log()}") from None
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.name}: its snapshot did not load in {timeout_s} s")
+            time.sleep(0.02)
+        self.monitor("cont")
+        self.wait_ready(timeout_s)
+        self.set_clock()
+
+    def save_snapshot(self, path):
+        """Stops the machine and writes its whole state to `path`."""
+        self.monitor("stop")
+        self.monitor("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
+        self.monitor("migrate", uri=f"exec:cat > {shlex.quote(str(path))}")
+        while (status := self.monitor("query-migrate").get("status")) != "completed":
+            if status in ("failed", "cancelled"):
+                raise RuntimeError(f"{self.name}: QEMU could not save its state")
+            time.sleep(0.05)
+
+    def power_cut(self):
+        """The host is gone at once, as if its power cable were pulled."""
+        self.process.kill()
+
+    def stall(self):
+        """The host stands still, and its clocks with it, until resume()."""
+        self.monitor("stop")
+
+    def resume(self):
+        self.monitor("cont")
+
+    def set_link(self, which, state):
+        """The cable of network `which`: "on", "off" (the card loses its carrier) or "silent" (the card sees nothing,
+        its packets vanish at the switch, both ways)."""
+        self._switch.plug(self.name, which, state != "silent")
+        self.monitor("set_link", name=which, up=state != "off")
+
+    def _qemu_log(self):
+        return (self.folder / "qemu.log").read_text(errors="replace").strip()[-500:]
+
+    # --- dom0 ---
+
+    def wait_ready(self, timeout_s=180):
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                if command.run(self.address, "test -e /run/lab-ready", timeout_s=5).status == 0:
+                    return
+            except command.CommandError:
+                pass
+            if not self.powered():
+                raise RuntimeError(f"{self.name} ended while it booted: {self._qemu_log()}")
+            if time.monotonic() > deadline:
+                console = (self.folder / "serial.log").read_text(errors="replace")[-1500:]
+                raise RuntimeError(f"{self.name} is not up after {timeout_s} s; its console ends:\n{console}")
+            time.sleep(0.1)
+
+    def set_clock(self):
+        """dom0's clock stands at the snapshot's time until it is told."""
+        self.sh(f"date -u -s @{time.time():.0f} >/dev/null")
+
+    def sh(self, line, stdin=b"", timeout_s=60, check=True, on_output=None):
+        """Runs a shell command in dom0. With check, a status other than 0 raises CommandError."""
+        result = command.run(self.address, line, stdin, timeout_s, on_output)
+        if check and result.status != 0:
+            raise command.CommandError(
+                f"{self.name}: status {result.status}: {line}\n{result.stdout[-1000:]}{result.stderr[-1000:]}")
+        return result
+
+    def out(self, line, **keywords):
+        return self.sh(line, **keywords).stdout.strip()
+
+    def put(self, path, data, mode="644"):
+        """Writes a file in dom0, whole or not at all; a running program of that name goes on with the old one."""
+        quoted = shlex.quote(path)
+        self.sh(f"mkdir -p $(dirname {quoted}) && cat >{quoted}.new && chmod {mode} {quoted}.new && "
+                f"mv {quoted}.new {quoted}", stdin=data, timeout_s=120)
+
+    def get(self, path):
+        """The text of a file in dom0."""
+        return self.sh(f"cat {shlex.quote(path)}").stdout
+
+    def install(self, files):
+        """Puts programs into /opt/romulus/bin, without their debug information (emulated disks and networks are
+        slow)."""
+        for file in map(pathlib.Path, files):
+            self.put(f"{INSTALL_FOLDER}/{file.name}", _stripped(file), mode="755")
+
+    def domains(self):
+        """{name: (id, state)} as `xl list` shows it, dom0 left out."""
+        rows = [line.split() for line in self.out("xl list").splitlines()[2:]]
+        return {row[0]: (int(row[1]), row[4]) for row in rows}
+
+    def start_daemon(self, name, line):
+        """Starts a long-running program in dom0; its output goes to /opt/romulus/log/NAME.log. Returns its pid."""
+        return int(self.out(
+            f"mkdir -p /opt/romulus/log; setsid {line} </dev/null >>/opt/romulus/log/{name}.log 2>&1 & echo $!"))
+
+    def log(self, name):
+        return self.sh(f"cat /opt/romulus/log/{name}.log", check=False).stdout
+
+
+def _stripped(file):
+    data = file.read_bytes()
+    if data[:4] != b"\x7fELF":
+        return data
+    with tempfile.TemporaryDirectory() as folder:
+        target = os.path.join(folder, "stripped")
+        if subprocess.run(["strip", "-o", target, str(file)], capture_output=True).returncode != 0:
+            return data
+        return pathlib.Path(target).read_bytes()
