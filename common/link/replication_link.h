@@ -36,7 +36,8 @@ class PrimaryLink {
 
   virtual ~PrimaryLink() = default;
 
-  // Connects and sends OpenSession; SessionAccepted or OnClosed follows, within link_timeout.
+  // Connects and sends OpenSession; SessionAccepted or OnClosed follows. A peer that can't be reached or says nothing
+  // costs link_timeout; one that is alive (it heartbeats while it makes the domain) has 30 s to accept.
   virtual void Open(uint64_t generation, const replication::v1::OpenSession& open_session, Observer* observer) = 0;
 
   // Sends checkpoint `epoch`: data in chunks as `reader` gives it, then the trailer. One at a time, in order. If the
@@ -72,6 +73,8 @@ class SecondaryLink {
 
   virtual ~SecondaryLink() = default;
 
+  // Once, first, from within SessionAcceptor::OnSession (session_acceptor.h), which hands the link over.
+  virtual void Start(Observer* observer) = 0;
   // Checkpoint 1's bytes go into `sink` from now on; call before sending SessionAccepted.
   virtual void SetSeedSink(std::shared_ptr<CheckpointSink> sink) = 0;
   virtual void Send(replication::v1::SecondaryMessage message) = 0;
