@@ -84,8 +84,8 @@ class Host:
         except FileNotFoundError:
             return False
 
-    def monitor(self, name, **arguments):
-        return qmp.execute(self.folder / "monitor", name, **arguments)
+    def monitor(self, command_name, /, **arguments):
+        return qmp.execute(self.folder / "monitor", command_name, **arguments)
 
     def resume_from_snapshot(self, timeout_s=60):
         deadline = time.monotonic() + timeout_s

@@ -8,7 +8,7 @@ class MonitorError(RuntimeError):
     pass
 
 
-def execute(path, command, timeout_s=30, **arguments):
+def execute(path, command, /, timeout_s=30, **arguments):
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(timeout_s)
         connection.connect(str(path))
