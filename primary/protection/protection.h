@@ -1,0 +1,218 @@
+#ifndef ROMULUS_PRIMARY_PROTECTION_PROTECTION_H_
+#define ROMULUS_PRIMARY_PROTECTION_PROTECTION_H_
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "primary/protection/protection_types.h"
+
+namespace romulus::protection {
+
+// Everything that can be decided wrongly on the primary, for one protected guest. Pure: the same events give the same
+// actions; no clock, no I/O, no thread. ProtectionDriver executes the actions.
+//
+// How actions are executed: in order, at once. If one fails, the rest of its list is dropped and EffectFailed is the
+// next event; EffectFailed, EgressAttached and Continued come before any other event. So a list is a chain: what
+// depends on something stands behind it, and what must happen in any case stands in front of what can fail.
+//
+// State x event; "-": stale or late, ignored; "!": a broken promise of the driver or a seam, ends the process.
+//
+//                Attaching  Connecting  Seeding    Running/Capturing/Replicating  StoppingSession  Unwinding/BackingOff
+//  EgressAttached connect    !           !          !                              !                !
+//  SessionAccepted  !        seed        misbehaved misbehaved                     -                -
+//  LinkClosed       !        refused/lost lost      lost                           lost             -
+//  Commit           !        misbehaved  misbehaved Replicating(n): release;       -                -
+//                                                   else misbehaved
+//  SessionStopped   !        misbehaved  void       void                           void             -
+//  StandbyFailed    !        misbehaved  void       void                           void             -
+//  FenceReceived    !        misbehaved  fence      fence                          fence            -
+//  Suspended        !        !           open epoch Capturing(n): open epoch       permit resume    permit resume
+//  Captured         !        !           !          Capturing(n): send; else !     -                -
+//  SourceEnded      !        !           local failure (with session)              remember         go on
+//  Delete           end      end/refuse  stop session                              join             end/refuse
+//  Fenced: everything that comes from link or source is ignored, but a suspended guest's resume is permitted (it stays
+//  paused) and a repeated Fence is answered. Ended: everything from outside is ignored; requests are answered.
+//
+// Why output may leave, in each case where a packet leaves that no commit covers:
+//  - Seeding until the first OpenEpoch: by SessionAccepted the secondary has destroyed every older standby, and
+//    without checkpoint 1's trailer, which comes after that OpenEpoch, no new one can become whole.
+//  - After SessionStopped or StandbyFailed: the secondary has said that its standby never will run.
+//  - Policy RUN_UNPROTECTED: whoever activates has fenced this host before.
+//  - Delete with unprotect_without_secondary: the caller has said so.
+// In every other case it stays held, whatever else fails.
+class Protection {
+ public:
+  explicit Protection(const Config& config) : config_(config) {}
+
+  std::vector<action::Action> Step(const event::Event& event);
+
+  // ---- states ----
+
+  // Why a session is being ended, and so what follows.
+  enum class Aftermath { kRetry, kFail, kDelete };
+
+  struct Idle {};  // Before Start.
+  struct Attaching {};
+  struct Connecting {};
+  struct Seeding {};  // The guest executes epoch 1; its output flows.
+  struct Capturing {  // Checkpoint `epoch` was asked for (1: was suspended).
+    uint64_t epoch = 0;
+    absl::Duration next_epoch_start;  // Set once suspended: the start of epoch + 1.
+    bool suspended = false;
+  };
+  struct Replicating {  // Checkpoint `epoch` is captured and on its way; the guest executes epoch + 1.
+    uint64_t epoch = 0;
+    absl::Duration next_epoch_start;
+  };
+  struct Running {  // The guest executes `epoch`; epoch - 1 is committed and released.
+    uint64_t epoch = 0;
+  };
+  struct StoppingSession {  // StopSession is sent; nothing is sent any more.
+    Aftermath aftermath = Aftermath::kRetry;
+    absl::Status why;
+    std::vector<RequestId> requests;
+    bool unprotect_without_secondary = false;
+  };
+  struct Unwinding {  // No session; the source has been told to stop and has not ended yet.
+    Aftermath aftermath = Aftermath::kRetry;
+    absl::Status why;
+    std::vector<RequestId> requests;
+  };
+  struct BackingOff {};  // No session; timer kReconnect runs.
+  struct Fenced {
+    uint64_t generation = 0;
+    bool confirmed = false;  // Paused, and on record.
+    std::vector<RequestId> delete_requests;
+  };
+  struct Ended {
+    absl::Status why;  // OK: deleted.
+    bool release = true;
+    std::vector<RequestId> requests;
+  };
+  using State = std::variant<Idle, Attaching, Connecting, Seeding, Capturing, Replicating, Running, StoppingSession,
+                             Unwinding, BackingOff, Fenced, Ended>;
+
+  // As control/v1's ProtectionPhase; kEnded: deleted, the driver can go.
+  enum class Phase {
+    kConnecting,
+    kSeeding,
+    kProtected,
+    kUnprotected,
+    kHolding,
+    kDisengaging,
+    kFenced,
+    kFailed,
+    kEnded
+  };
+
+  // For status; never for decisions.
+  struct Snapshot {
+    Phase phase = Phase::kConnecting;
+    uint64_t generation = 0;
+    uint64_t epoch = 0;            // That the guest executes; 0 outside a session.
+    uint64_t committed_epoch = 0;  // Of the present session, or of the last one.
+    uint64_t sessions = 0;
+    absl::Status last_error;  // Why it is not protected, or last was not.
+    Config config;
+  };
+  Snapshot snapshot() const;
+  const State& state() const { return state_; }
+  // One word for logs and transcripts: "Replicating(7)".
+  std::string state_name() const;
+
+ private:
+  enum class Output { kFlowing, kHeld };
+  enum class Guest { kRunning, kPaused };
+  enum class Source { kNone, kRunning, kStopping };
+  enum class Link { kNone, kOpen };
+  struct PendingFence {
+    uint64_t generation = 0;
+    bool by_peer = false;
+    std::vector<RequestId> requests;
+  };
+
+  void On(const event::Start&);
+  void On(const event::EgressAttached&);
+  void On(const event::SessionAccepted&);
+  void On(const event::LinkClosed&);
+  void On(const event::Commit&);
+  void On(const event::SessionStopped&);
+  void On(const event::StandbyFailed&);
+  void On(const event::FenceReceived&);
+  void On(const event::PeerMisbehaved&);
+  void On(const event::SeedingBegun&);
+  void On(const event::Suspended&);
+  void On(const event::Captured&);
+  void On(const event::SourceEnded&);
+  void On(const event::TimerFired&);
+  void On(const event::DeleteRequested&);
+  void On(const event::FenceRequested&);
+  void On(const event::UpdateRequested&);
+  void On(const event::EffectFailed&);
+  void On(const event::Continued&);
+
+  template <typename S>
+  S* in() {
+    return std::get_if<S>(&state_);
+  }
+  void Do(action::Action action) { actions_.push_back(std::move(action)); }
+
+  bool in_session() const;  // Accepted, and not being stopped.
+  void Connect();
+  void StopSource();
+  void CloseLink();
+  // The session is over for a reason on this side, while the link lives: have the standby destroyed first.
+  void StopSession(Aftermath aftermath, absl::Status why, std::vector<RequestId> requests = {});
+  // The secondary has said that its standby is void.
+  void SessionVoid(absl::Status why);
+  // The secondary is gone without a word, or has refused.
+  void SecondaryLost(absl::Status why);
+  void Misbehaved(const std::string& what);
+  // From here without a session: wait for the source, then the aftermath.
+  void Unwind(Aftermath aftermath, absl::Status why, std::vector<RequestId> requests);
+  void AfterUnwinding();
+  void BackOff();
+  // Says what output and guest shall be, with no session; the operations follow in Enforce.
+  void WantLossPolicy();
+  void Enforce();
+  void EnterFenced(uint64_t generation, bool confirmed);
+  void RepeatFencing(int from_step);
+  void BeginFence(PendingFence fence);
+  void End(absl::Status why, bool release, std::vector<RequestId> requests);
+  void EndSteps(int from_step);
+  void RequestNext(uint64_t epoch, absl::Duration epoch_start, absl::Duration now);
+  void ReplyAll(std::vector<RequestId>& requests, const absl::Status& status);
+  void NoteError(const absl::Status& status) { last_error_ = status; }
+
+  Config config_;
+  State state_;
+  std::vector<action::Action> actions_;
+
+  uint64_t generation_ = 0;
+  // What is outside, as far as known; the wanted values are enforced until they hold.
+  Output output_ = Output::kFlowing;
+  Output output_wanted_ = Output::kFlowing;
+  Guest guest_ = Guest::kRunning;
+  Guest guest_wanted_ = Guest::kRunning;
+  Source source_ = Source::kNone;
+  Link link_ = Link::kNone;
+  // Something on the secondary could be activated: from the first OpenEpoch of a session until the secondary has said
+  // that it can't.
+  bool standby_may_exist_ = false;
+  bool attached_ = false;
+  bool domain_gone_ = false;
+  std::vector<RequestId> create_requests_;
+  std::optional<PendingFence> pending_fence_;
+  std::optional<event::UpdateRequested> pending_update_;
+  int failed_attempts_ = 0;
+  uint64_t committed_epoch_ = 0;
+  uint64_t sessions_ = 0;
+  absl::Status last_error_;
+};
+
+}  // namespace romulus::protection
+
+#endif  // ROMULUS_PRIMARY_PROTECTION_PROTECTION_H_

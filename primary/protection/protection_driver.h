@@ -1,0 +1,159 @@
+#ifndef ROMULUS_PRIMARY_PROTECTION_PROTECTION_DRIVER_H_
+#define ROMULUS_PRIMARY_PROTECTION_PROTECTION_DRIVER_H_
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "common/link/replication_link.h"
+#include "common/loop/scheduler.h"
+#include "common/ownership/generation_store.h"
+#include "netbuf/egress_buffer.h"
+#include "primary/checkpoint_source.h"
+#include "primary/protection/epoch_trace.h"
+#include "primary/protection/protection.h"
+#include "primary/protection/recent_spread.h"
+#include "proto/replication/v1/replication.pb.h"
+
+namespace romulus {
+
+// Protects one guest: executes what protection::Protection decides, on the seams, and tells it what came of it.
+// Decides nothing. The agent and the simulation use this same class.
+//
+// Everything runs on the scheduler's thread. Callbacks of requests and of the observer may come from within a call;
+// the driver may be destroyed from a task posted by them, not by them. Destruction without Delete leaves the guest and
+// its held output as they are, as a crash of the agent would (its links and sources just go).
+class ProtectionDriver {
+ public:
+  struct Seams {
+    Scheduler* scheduler = nullptr;    // Outlives the driver.
+    GenerationStore* store = nullptr;  // Outlives the driver.
+    std::function<std::unique_ptr<PrimaryLink>()> new_link;
+    std::function<std::unique_ptr<CheckpointSource>()> new_source;
+    std::unique_ptr<GuestControl> guest;
+    std::unique_ptr<EgressBuffer> egress;
+  };
+
+  class Observer {
+   public:
+    virtual ~Observer() = default;
+    // Something in status() has changed; phase_changed: also its phase.
+    virtual void OnChanged(bool phase_changed) = 0;
+    // A checkpoint is committed and its output released.
+    virtual void OnCheckpoint(const EpochTrace& trace) = 0;
+  };
+
+  // The request is done, or has failed: codes as in control/v1/protection_service.proto.
+  using Done = std::function<void(absl::Status)>;
+
+  // `protection`: the resource name, the key in the store. `open_session` is what a session is opened with; interval,
+  // timeout and policies come from `config`, its heartbeat_interval_ms, domain, host and codecs from the caller.
+  // `record_detail` is kept in the store while the protection lives, and emptied when it has ended: a record with
+  // detail is a protection to be recovered after a restart. It must not be empty.
+  ProtectionDriver(std::string protection, const protection::Config& config,
+                   const replication::v1::OpenSession& open_session, std::string record_detail, Seams seams,
+                   Observer* observer);
+  ~ProtectionDriver();
+
+  // Once, first. `done` comes when the secondary has accepted and the first copy has begun, or with the error that left
+  // everything as it was (phase kFailed). recovered: an agent that has come back goes on with a protection found in the
+  // store; `done` comes at once and the rest shows in status().
+  void Start(uint64_t generation, bool recovered, Done done);
+
+  // OK: phase is kEnded, nothing is left behind, the driver can be destroyed.
+  void Delete(uint64_t generation, bool unprotect_without_secondary, Done done);
+  void Fence(uint64_t generation, Done done);
+
+  struct Update {
+    uint64_t generation = 0;  // 0: as it is.
+    std::optional<absl::Duration> interval;
+    std::optional<protection::LossPolicy> loss_policy;
+  };
+  // A higher generation is on record at once and used from the next session on.
+  void UpdateSettings(const Update& update, Done done);
+
+  struct Status {
+    protection::Protection::Snapshot core;
+    uint64_t checkpoints_committed = 0;  // Over all sessions.
+    absl::Duration last_commit_age;      // Zero while nothing is committed.
+    // In nanoseconds, over the last 1024 checkpoints.
+    RecentSpread::Spread pause_ns;
+    RecentSpread::Spread output_delay_ns;
+    RecentSpread::Spread dirty_pages;
+    uint64_t dirty_pages_last = 0;
+    uint64_t sent_bytes = 0;  // In this session.
+    uint64_t staged_bytes = 0;
+    double checkpoints_per_second = 0;  // Over the last 1024 checkpoints of this session.
+    uint64_t seeding_pages_sent = 0;
+    absl::Duration last_error_age;  // Since core.last_error has changed.
+    EgressBuffer::Statistics egress;
+    std::vector<std::string> egress_devices;
+  };
+  // Asks the egress buffer for its counters.
+  Status status();
+  protection::Protection::Phase phase() const { return core_.snapshot().phase; }
+  const protection::Protection& core() const { return core_; }
+
+  // For tests that change what is done: called with each action before it is executed; false: leave it out.
+  using ActionFilter = std::function<bool(const protection::action::Action&)>;
+  void SetActionFilter(ActionFilter filter) { action_filter_ = std::move(filter); }
+
+ private:
+  class LinkSession;
+  class SourceRun;
+  struct Executor;
+
+  void Post(protection::event::Event event);
+  void Drain();
+  protection::RequestId NewRequest(Done done);
+  void OnMessage(const replication::v1::SecondaryMessage& message);
+  void OnCaptured(CheckpointSource::Captured captured);
+  void TraceCommit(uint64_t epoch);
+
+  const std::string protection_;
+  replication::v1::OpenSession open_session_;
+  const std::string record_detail_;
+  Seams seams_;
+  Observer* const observer_;
+  protection::Protection core_;
+  ActionFilter action_filter_;
+
+  std::deque<protection::event::Event> queue_;
+  bool draining_ = false;
+  std::map<protection::Timer, Scheduler::TimerId> timers_;
+  std::map<protection::RequestId, Done> requests_;
+  protection::RequestId next_request_ = 1;
+
+  // The present session's, and those that are ending and whose last callback is still to come.
+  std::shared_ptr<LinkSession> link_;
+  std::shared_ptr<SourceRun> source_;
+  std::vector<std::shared_ptr<LinkSession>> ending_links_;
+
+  std::shared_ptr<CheckpointReader> reader_;  // Of the checkpoint to be sent or being sent.
+
+  // Measurements.
+  std::optional<CheckpointSource::Captured> captured_;
+  absl::Duration captured_at_;
+  std::map<uint64_t, absl::Duration> epoch_started_;
+  std::deque<absl::Duration> commits_;
+  std::optional<absl::Duration> committed_state_at_;
+  RecentSpread pause_, output_delay_, dirty_pages_;
+  uint64_t dirty_pages_last_ = 0;
+  uint64_t checkpoints_committed_ = 0;
+  uint64_t seeding_pages_sent_ = 0;
+  absl::Status last_error_;
+  absl::Duration last_error_at_;
+  // Expires with the driver: what is posted to the scheduler checks it.
+  std::shared_ptr<bool> alive_;
+};
+
+}  // namespace romulus
+
+#endif  // ROMULUS_PRIMARY_PROTECTION_PROTECTION_DRIVER_H_

@@ -1,0 +1,201 @@
+#ifndef ROMULUS_PRIMARY_PROTECTION_PROTECTION_TYPES_H_
+#define ROMULUS_PRIMARY_PROTECTION_PROTECTION_TYPES_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+
+// What the primary's decision core (protection.h) is told and what it asks for: plain values.
+namespace romulus::protection {
+
+// As in control/v1/protection_service.proto, without "unspecified".
+enum class LossPolicy { kRunUnprotected, kHoldOutput, kPauseGuest };
+enum class FailoverPolicy { kByRequest, kOnLinkLoss };
+
+struct Config {
+  absl::Duration interval = absl::Milliseconds(100);
+  absl::Duration link_timeout = absl::Seconds(3);
+  LossPolicy loss_policy = LossPolicy::kRunUnprotected;
+  FailoverPolicy failover_policy = FailoverPolicy::kByRequest;
+};
+
+// Names a control request until it is answered by the action Reply.
+using RequestId = uint64_t;
+
+enum class Timer {
+  kReconnect,  // Try the secondary again.
+  kEpoch,      // The epoch has lasted its interval: take the checkpoint.
+  kCommit,     // The secondary lives but does not commit.
+  kStop,       // The secondary lives but does not answer StopSession.
+  kEnforce,    // An operation on the guest or its output failed: try it again.
+};
+
+// ---- events ----
+
+namespace event {
+
+// First event, once. Answered by Reply when the first copy has begun, or with the error.
+struct Start {
+  RequestId request = 0;
+  uint64_t generation = 0;
+  // The generation store's record, if there is one.
+  uint64_t stored_generation = 0;
+  bool stored_ownership_moved = false;
+  // The agent has died and come back: a session may have been open, a standby may exist, packets may be held.
+  bool recovered = false;
+};
+// The egress buffer is in the guest's way out; adopted: a predecessor had put it there.
+struct EgressAttached {
+  bool adopted = false;
+};
+struct SessionAccepted {};
+// Of the present link, also after an opening that failed. Codes as in replication.proto.
+struct LinkClosed {
+  absl::Status status;
+};
+struct Commit {
+  uint64_t epoch = 0;
+  absl::Duration now;  // Of the scheduler's clock.
+};
+struct SessionStopped {};
+struct StandbyFailed {
+  std::string reason;
+};
+struct FenceReceived {
+  uint64_t next_generation = 0;
+};
+// A message that has no place in the protocol.
+struct PeerMisbehaved {
+  std::string what;
+};
+struct SeedingBegun {};
+struct Suspended {
+  uint64_t epoch = 0;
+  absl::Duration now;
+};
+struct Captured {
+  uint64_t epoch = 0;
+};
+struct SourceEnded {
+  absl::Status status;
+};
+struct TimerFired {
+  Timer timer;
+};
+struct DeleteRequested {
+  RequestId request = 0;
+  uint64_t generation = 0;
+  bool unprotect_without_secondary = false;
+};
+struct FenceRequested {
+  RequestId request = 0;
+  uint64_t generation = 0;
+};
+struct UpdateRequested {
+  RequestId request = 0;
+  uint64_t generation = 0;  // 0: as it is.
+  std::optional<absl::Duration> interval;
+  std::optional<LossPolicy> loss_policy;
+};
+
+}  // namespace event
+
+// ---- actions ----
+
+// Those that can fail.
+enum class Effect { kAttach, kOpenEpoch, kRelease, kPassThrough, kDiscard, kDetach, kPause, kUnpause, kWriteRecord };
+
+// What a Continue confirms.
+enum class Milestone { kFence, kUpdate };
+
+namespace event {
+
+// `effect` failed. The actions after it in the same list have not been executed.
+struct EffectFailed {
+  Effect effect;
+  absl::Status status;
+};
+struct Continued {
+  Milestone milestone;
+};
+
+using Event = std::variant<Start, EgressAttached, SessionAccepted, LinkClosed, Commit, SessionStopped, StandbyFailed,
+                           FenceReceived, PeerMisbehaved, SeedingBegun, Suspended, Captured, SourceEnded, TimerFired,
+                           DeleteRequested, FenceRequested, UpdateRequested, EffectFailed, Continued>;
+
+}  // namespace event
+
+namespace action {
+
+struct AttachEgress {};  // Answered by EgressAttached.
+struct OpenEpoch {
+  uint64_t ended_epoch = 0;
+};
+struct ReleaseEpoch {
+  uint64_t epoch = 0;
+};
+struct PassThrough {};
+struct DiscardHeld {};
+struct DetachEgress {};
+struct PauseGuest {};
+struct UnpauseGuest {};
+struct WriteRecord {
+  uint64_t generation = 0;
+  bool ownership_moved = false;
+  // The protection is over: only the generation is kept.
+  bool ended = false;
+};
+struct OpenLink {
+  uint64_t generation = 0;
+};
+struct CloseLink {};
+struct SendStopSession {
+  std::string reason;
+};
+struct SendFenced {
+  uint64_t next_generation = 0;
+};
+// The bytes are those of the source's last Captured (epoch 1: of its seeding).
+struct SendCheckpoint {
+  uint64_t epoch = 0;
+};
+// The checkpoint being sent shall never become whole: cancels its reader.
+struct CancelTransfer {};
+struct StartSource {};
+struct RequestCheckpoint {
+  uint64_t epoch = 0;
+};
+struct PermitResume {
+  uint64_t epoch = 0;
+};
+struct StopSource {};
+struct ArmTimer {  // Anew, if it is armed.
+  Timer timer;
+  absl::Duration delay;
+};
+struct CancelTimer {
+  Timer timer;
+};
+struct Reply {
+  RequestId request = 0;
+  absl::Status status;
+};
+// Answered by the event Continued, if everything before it in the list has succeeded.
+struct Continue {
+  Milestone milestone;
+};
+
+using Action = std::variant<AttachEgress, OpenEpoch, ReleaseEpoch, PassThrough, DiscardHeld, DetachEgress, PauseGuest,
+                            UnpauseGuest, WriteRecord, OpenLink, CloseLink, SendStopSession, SendFenced, SendCheckpoint,
+                            CancelTransfer, StartSource, RequestCheckpoint, PermitResume, StopSource, ArmTimer,
+                            CancelTimer, Reply, Continue>;
+
+}  // namespace action
+
+}  // namespace romulus::protection
+
+#endif  // ROMULUS_PRIMARY_PROTECTION_PROTECTION_TYPES_H_
