@@ -28,7 +28,7 @@ absl::Status PlugEgressBuffer::Attach() {
     absl::StatusOr<PlugKernel::Installed> installed = kernel_->Install(vif, options_.protection, options_.limit_bytes);
     if (!installed.ok()) {
       // An adopted one stays, holding: it was so before.
-      for (const Vif& done : fresh) kernel_->Remove(done, options_.protection).IgnoreError();
+      for (const Vif& done : fresh) kernel_->Remove(done, options_.protection, PlugKernel::Held::kDrain).IgnoreError();
       adopted_ = false;
       return installed.status();
     }
@@ -93,8 +93,9 @@ absl::Status PlugEgressBuffer::Discard() {
 }
 
 absl::Status PlugEgressBuffer::Detach() {
+  const PlugKernel::Held held = state_ == State::kPassing ? PlugKernel::Held::kDrain : PlugKernel::Held::kDrop;
   absl::Status first;
-  for (const Vif& vif : options_.vifs) first.Update(kernel_->Remove(vif, options_.protection));
+  for (const Vif& vif : options_.vifs) first.Update(kernel_->Remove(vif, options_.protection, held));
   if (first.ok()) {
     state_ = State::kDetached;
     adopted_ = false;

@@ -45,9 +45,10 @@ class PlugKernel {
   // Drops what the vif's plug holds, and its counters; it then holds what comes. Nothing leaves in between.
   virtual absl::Status Discard(const Vif& vif, uint32_t limit_bytes) = 0;
 
-  // Takes everything of Install away, whatever is there of it, and nothing of anybody else's. What a passing plug still
-  // has in its queue leaves first. OK if nothing is there.
-  virtual absl::Status Remove(const Vif& vif, const std::string& protection) = 0;
+  // Takes everything of Install away, whatever is there of it, and nothing of anybody else's. OK if nothing is there.
+  // kDrain: of a passing plug; what is still in its queue leaves first. DATA_LOSS if it would not.
+  enum class Held { kDrain, kDrop };
+  virtual absl::Status Remove(const Vif& vif, const std::string& protection, Held held) = 0;
 
   virtual absl::StatusOr<Statistics> Read(const Vif& vif) = 0;
 

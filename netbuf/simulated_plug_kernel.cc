@@ -74,10 +74,14 @@ absl::Status SimulatedPlugKernel::Discard(const Vif& vif, uint32_t limit_bytes) 
   return absl::OkStatus();
 }
 
-absl::Status SimulatedPlugKernel::Remove(const Vif& vif, const std::string& protection) {
+absl::Status SimulatedPlugKernel::Remove(const Vif& vif, const std::string& protection, Held held) {
   if (absl::Status fault = TakeFault(); !fault.ok()) return fault;
   auto found = installations_.find(vif.name);
-  if (found != installations_.end() && found->second.protection == protection) installations_.erase(found);
+  if (found == installations_.end() || found->second.protection != protection) return absl::OkStatus();
+  const uint64_t lost = held == Held::kDrain ? found->second.plug->statistics().held_packets : 0;
+  installations_.erase(found);
+  if (lost > 0)
+    return absl::DataLossError(absl::StrCat(vif.name, ": ", lost, " packets did not leave and were dropped"));
   return absl::OkStatus();
 }
 

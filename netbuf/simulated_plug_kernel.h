@@ -44,7 +44,7 @@ class SimulatedPlugKernel : public PlugKernel {
   absl::StatusOr<Installed> Install(const Vif& vif, const std::string& protection, uint32_t limit_bytes) override;
   absl::Status Command(const std::vector<Vif>& vifs, PlugCommand command) override;
   absl::Status Discard(const Vif& vif, uint32_t limit_bytes) override;
-  absl::Status Remove(const Vif& vif, const std::string& protection) override;
+  absl::Status Remove(const Vif& vif, const std::string& protection, Held held) override;
   absl::StatusOr<Statistics> Read(const Vif& vif) override;
   void AwaitTransmission() override {}
   std::string DeviceName(const Vif& vif) const override;

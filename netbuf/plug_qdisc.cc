@@ -1,0 +1,86 @@
+#include "netbuf/plug_qdisc.h"
+
+#include <errno.h>
+#include <linux/gen_stats.h>
+#include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
+#include <netlink/attr.h>
+
+#include <optional>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+
+namespace romulus {
+namespace {
+
+// No handle: the kernel then means whatever plug is at the root, also one that ReplacePlug has put there.
+NetlinkMessage PlugRequest(const NetworkLink& ifb, int flags, const tc_plug_qopt& options) {
+  NetlinkMessage request(RTM_NEWQDISC, flags);
+  request.Append(tcmsg{.tcm_ifindex = ifb.index, .tcm_parent = TC_H_ROOT})
+      .Put(TCA_KIND, std::string("plug"))
+      .Put(TCA_OPTIONS, &options, sizeof(options));
+  return request;
+}
+
+int ToKernel(PlugCommand command) {
+  switch (command) {
+    case PlugCommand::kBuffer:
+      return TCQ_PLUG_BUFFER;
+    case PlugCommand::kReleaseOne:
+      return TCQ_PLUG_RELEASE_ONE;
+    case PlugCommand::kReleaseIndefinite:
+      return TCQ_PLUG_RELEASE_INDEFINITE;
+  }
+  __builtin_unreachable();
+}
+
+}  // namespace
+
+absl::Status AddPassingPlug(NetlinkSocket& socket, const NetworkLink& ifb, uint32_t limit_bytes) {
+  NetlinkMessage add = PlugRequest(ifb, NLM_F_CREATE | NLM_F_EXCL, {.limit = limit_bytes});
+  const NetlinkResult added = socket.Transact(add);
+  if (added.error == ENOENT) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("adding a plug qdisc to ", ifb.name, ": the kernel has none: modprobe sch_plug"));
+  }
+  if (!added.ok()) return added.ToStatus(absl::StrCat("adding a plug qdisc to ", ifb.name));
+  NetlinkMessage pass = PlugCommandRequest(ifb, PlugCommand::kReleaseIndefinite);
+  return socket.Transact(pass).ToStatus(absl::StrCat("letting packets pass ", ifb.name));
+}
+
+absl::Status ReplacePlug(NetlinkSocket& socket, const NetworkLink& ifb, uint32_t limit_bytes) {
+  // All three flags: else the kernel would change the plug that is there instead of making another (tc_modify_qdisc).
+  NetlinkMessage replace = PlugRequest(ifb, NLM_F_CREATE | NLM_F_REPLACE | NLM_F_EXCL, {.limit = limit_bytes});
+  return socket.Transact(replace).ToStatus(absl::StrCat("replacing the plug of ", ifb.name));
+}
+
+NetlinkMessage PlugCommandRequest(const NetworkLink& ifb, PlugCommand command) {
+  return PlugRequest(ifb, 0, {.action = ToKernel(command)});
+}
+
+absl::StatusOr<PlugKernel::Statistics> ReadPlug(NetlinkSocket& socket, const NetworkLink& ifb) {
+  // Without ECHO, Linux 6.1 tells only those who listen for changes (qdisc_notify).
+  NetlinkMessage request(RTM_GETQDISC, NLM_F_ECHO);
+  request.Append(tcmsg{.tcm_ifindex = ifb.index, .tcm_parent = TC_H_ROOT});
+  std::optional<PlugKernel::Statistics> statistics;
+  const NetlinkResult result = socket.Transact(request, [&](nlmsghdr* message) {
+    nlattr* attributes[TCA_MAX + 1];
+    if (message->nlmsg_type != RTM_NEWQDISC || nlmsg_parse(message, sizeof(tcmsg), attributes, TCA_MAX, nullptr) != 0 ||
+        attributes[TCA_KIND] == nullptr || nla_strcmp(attributes[TCA_KIND], "plug") != 0 ||
+        attributes[TCA_STATS2] == nullptr) {
+      return;
+    }
+    nlattr* queue = nla_find(static_cast<nlattr*>(nla_data(attributes[TCA_STATS2])), nla_len(attributes[TCA_STATS2]),
+                             TCA_STATS_QUEUE);
+    if (queue == nullptr) return;
+    gnet_stats_queue counters = {};
+    nla_memcpy(&counters, queue, sizeof(counters));
+    statistics = {.held_packets = counters.qlen, .held_bytes = counters.backlog, .dropped_packets = counters.drops};
+  });
+  if (!result.ok() && result.error != ENOENT) return result.ToStatus(absl::StrCat("reading the plug of ", ifb.name));
+  if (!statistics) return absl::NotFoundError(absl::StrCat(ifb.name, " has no plug qdisc"));
+  return *statistics;
+}
+
+}  // namespace romulus
