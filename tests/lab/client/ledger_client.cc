@@ -1,1 +1,493 @@
-int main(){}
+// The external client of the lab: opens its connections to the ledger service before anything is cut, keeps asking at
+// a steady rate, remembers every answer, and at the end asks the service for its history and checks that it kept its
+// word (tests/lab/ledger/checker.h).
+//
+// Reads commands from stdin, one per line: `mark` (the moment of the cut), `stop`, `dirty PAGES_PER_SECOND
+// WORKING_SET_PAGES`. SIGTERM and end of stdin mean `stop`. Writes JSON lines to stdout: {"event":"connected"}, one
+// {"event":"stats"} per period, at last {"event":"verdict"}. Durations in milliseconds. Exits 0 if nothing was
+// forgotten, contradicted or unverifiable and no TCP connection was lost, 1 if something was, 2 if it could not tell.
+//
+// One thread, one poll loop.
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cinttypes>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "tests/lab/ledger/checker.h"
+#include "tests/lab/ledger/protocol.h"
+
+namespace romulus::lab {
+namespace {
+
+// A connection that waits for this many answers asks no more until some come: the outage bounds the backlog.
+constexpr size_t kMostOutstanding = 256;
+constexpr size_t kHistoryChunk = 20'000;
+
+struct Options {
+  std::string server = "10.80.0.10";
+  int tcp = 4;
+  int udp = 2;
+  double rate_per_second = 100;
+  double seconds = 0;  // 0: until stopped
+  double stats_ms = 1000;
+  double drain_ms = 30'000;    // how long the last answers may take after the end of asking
+  double connect_ms = 30'000;  // how long the first connections may take
+};
+
+volatile sig_atomic_t stop_requested = 0;
+
+double NowMs() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1e3 + now.tv_nsec / 1e6;
+}
+
+// {p50, p99} and the maximum of what it was given.
+struct Distribution {
+  std::vector<double> values;
+
+  double At(double quantile) {
+    if (values.empty()) return 0;
+    std::sort(values.begin(), values.end());
+    return values[std::min(values.size() - 1, static_cast<size_t>(quantile * values.size()))];
+  }
+};
+
+struct Channel {
+  Channel(int fd, bool tcp) : fd(fd), tcp(tcp) {}
+
+  int fd;
+  bool tcp;
+  bool lost = false;  // reset or closed by the other side
+  std::string why_lost;
+  std::string in;
+  std::string out;
+  std::unordered_map<uint64_t, double> asked_at_ms;  // by request id
+  bool answered_after_mark = false;                  // an answer to a question asked after the mark
+};
+
+std::string JsonString(const std::string& text) {
+  std::string out = "\"";
+  for (char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c < ' ' ? ' ' : c;
+  }
+  return out + "\"";
+}
+
+class Client {
+ public:
+  explicit Client(const Options& options)
+      : options_(options), client_id_((static_cast<uint64_t>(getpid()) << 32) ^ static_cast<uint64_t>(time(nullptr))) {
+    address_.sin_family = AF_INET;
+    address_.sin_port = htons(kLedgerPort);
+    if (inet_pton(AF_INET, options.server.c_str(), &address_.sin_addr) != 1) {
+      fprintf(stderr, "ledger_client: %s is no IPv4 address\n", options.server.c_str());
+      exit(2);
+    }
+  }
+
+  int Run() {
+    for (int i = 0; i < options_.tcp; ++i) {
+      int fd = Connect(options_.connect_ms);
+      if (fd < 0) return CannotTell("can't connect to the service");
+      channels_.emplace_back(fd, /*tcp=*/true);
+    }
+    for (int i = 0; i < options_.udp; ++i) {
+      int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+      if (fd < 0 || connect(fd, reinterpret_cast<sockaddr*>(&address_), sizeof(address_)) != 0) {
+        return CannotTell("can't make a UDP socket");
+      }
+      channels_.emplace_back(fd, /*tcp=*/false);
+    }
+    if (channels_.empty()) return CannotTell("no connections asked for");
+    printf("{\"event\":\"connected\",\"tcp\":%d,\"udp\":%d}\n", options_.tcp, options_.udp);
+    fflush(stdout);
+    started_ms_ = last_reply_ms_ = NowMs();
+    Ask();
+    Drain();
+    return Judge();
+  }
+
+ private:
+  int CannotTell(const char* why) {
+    printf("{\"event\":\"verdict\",\"ok\":false,\"why\":%s}\n", JsonString(why).c_str());
+    fflush(stdout);
+    return 2;
+  }
+
+  // A connected TCP socket, or -1.
+  int Connect(double timeout_ms) {
+    double deadline = NowMs() + timeout_ms;
+    do {
+      int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+      if (fd < 0) return -1;
+      int on = 1;
+      setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+      if (connect(fd, reinterpret_cast<sockaddr*>(&address_), sizeof(address_)) == 0) return fd;
+      pollfd ready{fd, POLLOUT, 0};
+      int error = errno;
+      socklen_t size = sizeof(error);
+      if (error == EINPROGRESS && poll(&ready, 1, std::max(0, static_cast<int>(deadline - NowMs()))) == 1 &&
+          getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0) {
+        return fd;
+      }
+      close(fd);
+      usleep(50'000);
+    } while (NowMs() < deadline);
+    return -1;
+  }
+
+  void Ask() {
+    double interval_ms = 1000 / options_.rate_per_second;
+    double next_ask_ms = started_ms_;
+    double next_stats_ms = started_ms_ + options_.stats_ms;
+    double end_ms = options_.seconds > 0 ? started_ms_ + options_.seconds * 1000 : 0;
+    size_t turn = 0;
+    while (!stop_requested && (end_ms == 0 || NowMs() < end_ms)) {
+      double now = NowMs();
+      // A client that was kept from running (a busy machine) doesn't make up for what it missed.
+      if (now - next_ask_ms > 1000) next_ask_ms = now;
+      for (; next_ask_ms <= now; next_ask_ms += interval_ms) AskOn(channels_[turn++ % channels_.size()]);
+      if (now >= next_stats_ms) {
+        Stats(now);
+        next_stats_ms += options_.stats_ms;
+        if (next_stats_ms < now) next_stats_ms = now + options_.stats_ms;
+      }
+      Poll(std::max(0.0, std::min(next_ask_ms, next_stats_ms) - NowMs()), /*commands=*/true);
+    }
+  }
+
+  void AskOn(Channel& channel) {
+    if (channel.lost) return;
+    if (channel.tcp && channel.asked_at_ms.size() >= kMostOutstanding) {
+      ++held_back_;
+      return;
+    }
+    Message request{kLedgerMagic, kLedgerVersion, MessageKind::kAsk, client_id_, ++last_request_, 0, 0};
+    channel.asked_at_ms[request.request_id] = NowMs();
+    ++asked_;
+    Send(channel, request);
+  }
+
+  void Send(Channel& channel, const Message& request) {
+    if (!channel.tcp) {
+      send(channel.fd, &request, sizeof(request), MSG_NOSIGNAL);  // a lost datagram is a lost datagram
+      return;
+    }
+    channel.out.append(reinterpret_cast<const char*>(&request), sizeof(request));
+    Flush(channel);
+  }
+
+  void Flush(Channel& channel) {
+    while (!channel.out.empty()) {
+      ssize_t sent = send(channel.fd, channel.out.data(), channel.out.size(), MSG_NOSIGNAL);
+      if (sent < 0) {
+        if (errno != EAGAIN && errno != EINTR) Lose(channel, strerror(errno));
+        return;
+      }
+      channel.out.erase(0, sent);
+    }
+  }
+
+  void Lose(Channel& channel, const std::string& why) {
+    channel.lost = true;
+    channel.why_lost = why;
+    channel.out.clear();
+  }
+
+  void Poll(double timeout_ms, bool commands) {
+    std::vector<pollfd> fds;
+    for (const Channel& channel : channels_) {
+      short events = channel.out.empty() ? POLLIN : POLLIN | POLLOUT;
+      fds.push_back({channel.lost ? -1 : channel.fd, events, 0});
+    }
+    fds.push_back({commands && stdin_open_ ? 0 : -1, POLLIN, 0});
+    int64_t timeout_ns = static_cast<int64_t>(timeout_ms * 1e6);
+    timespec timeout{timeout_ns / 1'000'000'000, timeout_ns % 1'000'000'000};
+    if (ppoll(fds.data(), fds.size(), &timeout, nullptr) <= 0) return;
+    for (size_t i = 0; i < channels_.size(); ++i) {
+      if (fds[i].revents & POLLOUT) Flush(channels_[i]);
+      if (fds[i].revents & ~POLLOUT) Receive(channels_[i]);
+    }
+    if (fds.back().revents) ReadCommands();
+  }
+
+  void Receive(Channel& channel) {
+    char buffer[65536];
+    for (;;) {
+      ssize_t got = recv(channel.fd, buffer, sizeof(buffer), 0);
+      if (got < 0) {
+        // A datagram socket reports an unreachable port or host of the past here: not fatal.
+        if (channel.tcp && errno != EAGAIN && errno != EINTR) Lose(channel, strerror(errno));
+        return;
+      }
+      if (!channel.tcp) {
+        Message reply;
+        if (got == sizeof(reply)) {
+          memcpy(&reply, buffer, sizeof(reply));
+          Answered(channel, reply);
+        }
+        continue;
+      }
+      if (got == 0) return Lose(channel, "closed by the service");
+      channel.in.append(buffer, got);
+      size_t used = 0;
+      for (; channel.in.size() - used >= sizeof(Message); used += sizeof(Message)) {
+        Message reply;
+        memcpy(&reply, channel.in.data() + used, sizeof(reply));
+        Answered(channel, reply);
+      }
+      channel.in.erase(0, used);
+    }
+  }
+
+  void Answered(Channel& channel, const Message& reply) {
+    if (reply.magic != kLedgerMagic || reply.version != kLedgerVersion) {
+      if (channel.tcp) Lose(channel, "garbage on the connection");
+      ++garbage_;
+      return;
+    }
+    if (reply.kind == MessageKind::kDirty) return;
+    HistoryEntry answer{reply.counter, reply.client_id, reply.request_id, reply.chain};
+    auto asked = channel.asked_at_ms.find(reply.request_id);
+    if (reply.kind != MessageKind::kAsk || reply.client_id != client_id_ ||
+        (channel.tcp && asked == channel.asked_at_ms.end()) || reply.request_id > last_request_) {
+      checker_.ReceivedUnasked(answer);
+      return;
+    }
+    double now = NowMs();
+    checker_.Received(static_cast<uint64_t>(channel.fd), channel.tcp, answer);
+    ++answers_;
+    if (mark_ms_) ++answers_after_;
+    if (now - last_reply_ms_ > longest_gap_ms_) longest_gap_ms_ = now - last_reply_ms_;
+    last_reply_ms_ = now;
+    if (asked == channel.asked_at_ms.end()) return;  // a datagram delivered twice
+    double asked_ms = asked->second;
+    channel.asked_at_ms.erase(asked);
+    if (!mark_ms_) {
+      rtt_before_.values.push_back(now - asked_ms);
+    } else if (asked_ms > *mark_ms_) {
+      // Only a question asked after the mark proves a living service: older answers may have been on their way.
+      channel.answered_after_mark = true;
+      rtt_after_.values.push_back(now - asked_ms);
+      if (!first_reply_ms_) first_reply_ms_ = now - *mark_ms_;
+      if (channel.tcp && !first_tcp_reply_ms_) first_tcp_reply_ms_ = now - *mark_ms_;
+    }
+  }
+
+  void ReadCommands() {
+    char buffer[4096];
+    ssize_t got = read(0, buffer, sizeof(buffer));
+    if (got <= 0) {
+      stdin_open_ = false;
+      stop_requested = 1;
+      return;
+    }
+    commands_.append(buffer, got);
+    for (size_t end; (end = commands_.find('\n')) != std::string::npos; commands_.erase(0, end + 1)) {
+      std::string line = commands_.substr(0, end);
+      uint64_t pages = 0, working_set = 0;
+      if (line == "mark") {
+        mark_ms_ = NowMs();
+        answers_before_ = answers_;
+        // The gap that counts begins with the last answer before the mark, but only gaps that end after it do.
+        longest_gap_before_ms_ = longest_gap_ms_;
+        longest_gap_ms_ = 0;
+      } else if (line == "stop") {
+        stop_requested = 1;
+      } else if (sscanf(line.c_str(), "dirty %" SCNu64 " %" SCNu64, &pages, &working_set) == 2) {
+        for (Channel& channel : channels_) {
+          if (!channel.tcp || channel.lost) continue;
+          Send(channel, {kLedgerMagic, kLedgerVersion, MessageKind::kDirty, client_id_, 0, pages, working_set});
+          break;
+        }
+      } else {
+        fprintf(stderr, "ledger_client: unknown command: %s\n", line.c_str());
+      }
+    }
+  }
+
+  int OpenTcp() const {
+    return std::count_if(channels_.begin(), channels_.end(), [](const Channel& c) { return c.tcp && !c.lost; });
+  }
+
+  void Stats(double now) {
+    printf("{\"event\":\"stats\",\"elapsed_ms\":%.0f,\"asked\":%" PRIu64 ",\"answers\":%" PRIu64
+           ",\"since_last_reply_ms\":%.1f,\"longest_gap_ms\":%.1f,\"tcp_open\":%d}\n",
+           now - started_ms_, asked_, answers_, now - last_reply_ms_, longest_gap_ms_, OpenTcp());
+    fflush(stdout);
+  }
+
+  // Waits for the answers still owed on TCP: they show whether each connection lives.
+  void Drain() {
+    double deadline = NowMs() + options_.drain_ms;
+    auto owed = [this] {
+      return std::any_of(channels_.begin(), channels_.end(), [](const Channel& channel) {
+        return channel.tcp && !channel.lost && !channel.asked_at_ms.empty();
+      });
+    };
+    while (owed() && NowMs() < deadline) Poll(100, /*commands=*/false);
+  }
+
+  static bool ReadExactly(int fd, void* data, size_t size, double deadline_ms) {
+    for (char* at = static_cast<char*>(data); size > 0;) {
+      pollfd ready{fd, POLLIN, 0};
+      if (poll(&ready, 1, std::max(0, static_cast<int>(deadline_ms - NowMs()))) <= 0) return false;
+      ssize_t got = recv(fd, at, size, 0);
+      if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+      if (got <= 0) return false;
+      at += got;
+      size -= got;
+    }
+    return true;
+  }
+
+  // Fetches the service's whole history over `fd`.
+  std::optional<std::vector<HistoryEntry>> FetchHistory(int fd) {
+    std::vector<HistoryEntry> history;
+    uint64_t next = 0;
+    for (;;) {
+      double deadline_ms = NowMs() + options_.drain_ms;
+      Message request{kLedgerMagic, kLedgerVersion, MessageKind::kHistory, client_id_, 0, next, kHistoryChunk};
+      if (send(fd, &request, sizeof(request), MSG_NOSIGNAL) != sizeof(request)) return std::nullopt;
+      Message reply;
+      do {  // late answers to other kinds of requests may still come
+        if (!ReadExactly(fd, &reply, sizeof(reply), deadline_ms) || reply.magic != kLedgerMagic) return std::nullopt;
+      } while (reply.kind != MessageKind::kHistory);
+      if (reply.chain == 0) return history;
+      if (reply.chain > kHistoryChunk) return std::nullopt;
+      size_t size = history.size();
+      history.resize(size + reply.chain);
+      if (!ReadExactly(fd, &history[size], reply.chain * sizeof(HistoryEntry), deadline_ms)) return std::nullopt;
+      next = reply.counter + reply.chain;
+    }
+  }
+
+  int Judge() {
+    int lost = 0, silent = 0;
+    std::string why;
+    std::optional<std::vector<HistoryEntry>> history;
+    for (Channel& channel : channels_) {
+      if (!channel.tcp) continue;
+      if (channel.lost) {
+        ++lost;
+        if (why.empty()) why = "TCP connection lost: " + channel.why_lost;
+      } else if (!channel.asked_at_ms.empty() || (mark_ms_ && !channel.answered_after_mark)) {
+        ++silent;
+        if (why.empty()) why = "a TCP connection answers no more";
+      } else if (!history) {
+        history = FetchHistory(channel.fd);
+      }
+    }
+    if (!history) {
+      int fd = Connect(options_.drain_ms);
+      if (fd >= 0) history = FetchHistory(fd);
+      if (fd >= 0) close(fd);
+    }
+    if (!history) return CannotTell("the service does not show its history");
+    LedgerVerdict verdict = checker_.Verify(*history);
+    if (!verdict.first_problem.empty()) why = verdict.first_problem;
+    bool survived = options_.tcp > 0 && lost == 0 && silent == 0;
+    bool ok = verdict.kept_its_word() && (survived || options_.tcp == 0) && garbage_ == 0 &&
+              (!mark_ms_ || answers_after_ > 0);
+    if (!ok && why.empty()) why = garbage_ ? "garbage received" : "no answer after the mark";
+    auto optional_ms = [](const std::optional<double>& value) {
+      return value ? std::to_string(*value) : std::string("null");
+    };
+    printf("{\"event\":\"verdict\",\"ok\":%s,\"why\":%s,\"asked\":%" PRIu64 ",\"answers\":%" PRIu64
+           ",\"answers_before\":%" PRIu64 ",\"answers_after\":%" PRIu64 ",\"forgotten\":%" PRIu64
+           ",\"contradicted\":%" PRIu64 ",\"unverifiable\":%" PRIu64 ",\"broken_chain\":%" PRIu64
+           ",\"tcp_connection_survived\":%s,\"tcp_lost\":%d,\"tcp_silent\":%d,\"held_back\":%" PRIu64,
+           ok ? "true" : "false", JsonString(why).c_str(), asked_, answers_, mark_ms_ ? answers_before_ : answers_,
+           answers_after_, verdict.forgotten, verdict.contradicted, verdict.unverifiable, verdict.broken_chain,
+           survived ? "true" : "false", lost, silent, held_back_);
+    printf(",\"longest_gap_before_ms\":%.3f,\"longest_gap_ms\":%.3f,\"first_reply_ms\":%s,\"first_tcp_reply_ms\":%s",
+           mark_ms_ ? longest_gap_before_ms_ : longest_gap_ms_, longest_gap_ms_, optional_ms(first_reply_ms_).c_str(),
+           optional_ms(first_tcp_reply_ms_).c_str());
+    printf(",\"rtt_ms\":{\"p50\":%.3f,\"p99\":%.3f},\"rtt_after_ms\":{\"p50\":%.3f,\"p99\":%.3f}}\n",
+           rtt_before_.At(0.5), rtt_before_.At(0.99), rtt_after_.At(0.5), rtt_after_.At(0.99));
+    fflush(stdout);
+    return ok ? 0 : 1;
+  }
+
+  const Options options_;
+  const uint64_t client_id_;
+  sockaddr_in address_{};
+  std::vector<Channel> channels_;
+  LedgerChecker checker_;
+  bool stdin_open_ = true;
+  std::string commands_;
+  uint64_t last_request_ = 0;
+  uint64_t asked_ = 0;
+  uint64_t answers_ = 0;
+  uint64_t answers_before_ = 0;
+  uint64_t answers_after_ = 0;
+  uint64_t held_back_ = 0;
+  uint64_t garbage_ = 0;
+  double started_ms_ = 0;
+  double last_reply_ms_ = 0;
+  double longest_gap_ms_ = 0;
+  double longest_gap_before_ms_ = 0;
+  std::optional<double> mark_ms_;
+  std::optional<double> first_reply_ms_;
+  std::optional<double> first_tcp_reply_ms_;
+  Distribution rtt_before_;
+  Distribution rtt_after_;
+};
+
+bool Parse(int argc, char** argv, Options& options) {
+  for (int i = 1; i < argc; ++i) {
+    std::string_view argument = argv[i];
+    size_t equals = argument.find('=');
+    if (equals == std::string_view::npos) return false;
+    std::string_view name = argument.substr(0, equals);
+    const char* value = argv[i] + equals + 1;
+    if (name == "--server") options.server = value;
+    else if (name == "--tcp") options.tcp = atoi(value);
+    else if (name == "--udp") options.udp = atoi(value);
+    else if (name == "--rate") options.rate_per_second = atof(value);
+    else if (name == "--seconds") options.seconds = atof(value);
+    else if (name == "--stats-ms") options.stats_ms = atof(value);
+    else if (name == "--drain-ms") options.drain_ms = atof(value);
+    else if (name == "--connect-ms") options.connect_ms = atof(value);
+    else return false;
+  }
+  return options.rate_per_second > 0 && options.stats_ms > 0 && options.tcp >= 0 && options.udp >= 0;
+}
+
+}  // namespace
+}  // namespace romulus::lab
+
+int main(int argc, char** argv) {
+  romulus::lab::Options options;
+  if (!romulus::lab::Parse(argc, argv, options)) {
+    fprintf(stderr, "usage: ledger_client [--server=IP] [--tcp=N] [--udp=N] [--rate=PER_SECOND] [--seconds=S] "
+                    "[--stats-ms=MS] [--drain-ms=MS] [--connect-ms=MS]\n");
+    return 2;
+  }
+  signal(SIGPIPE, SIG_IGN);
+  struct sigaction on_stop {};
+  on_stop.sa_handler = [](int) { romulus::lab::stop_requested = 1; };
+  sigaction(SIGTERM, &on_stop, nullptr);
+  sigaction(SIGINT, &on_stop, nullptr);
+  return romulus::lab::Client(options).Run();
+}

@@ -17,13 +17,16 @@ SOURCES = {
     "ledger_client": ["client/ledger_client.cc", "ledger/checker.cc"],
     "command_server": ["dom0/command_server.cc"],
 }
-HEADERS = ["ledger/protocol.h", "ledger/checker.h"]
+HEADERS = {
+    "ledger_service": ["ledger/protocol.h"],
+    "ledger_client": ["ledger/protocol.h", "ledger/checker.h"],
+    "command_server": [],
+}
 COMPILE = ["g++", "-std=gnu++20", "-O2", "-Wall", "-Wextra", "-static", "-s"]
 
 
 def _inputs(name):
-    headers = [] if name == "command_server" else HEADERS
-    return [" ".join(COMPILE), *(LAB / source for source in SOURCES[name] + headers)]
+    return [" ".join(COMPILE), *(LAB / source for source in SOURCES[name] + HEADERS[name])]
 
 
 def key(name):
