@@ -5,7 +5,6 @@ import json
 import socket
 import subprocess
 import threading
-import time
 
 from . import binaries, network, process
 
@@ -24,3 +23,77 @@ def service_answers(switch, timeout_s=1):
 
 def command_line(switch, arguments):
     return switch.in_client([str(binaries.build("ledger_client")), *arguments])
+
+
+class LedgerClient:
+    """A running ledger client (client/ledger_client.cc). Its last stats are in `stats`."""
+
+    def __init__(self, switch, tcp=4, udp=2, rate=100, stats_ms=250, drain_ms=30_000, connect_ms=30_000):
+        arguments = [f"--tcp={tcp}", f"--udp={udp}", f"--rate={rate}", f"--stats-ms={stats_ms}",
+                     f"--drain-ms={drain_ms}", f"--connect-ms={connect_ms}"]
+        self._program = subprocess.Popen(command_line(switch, arguments), stdin=subprocess.PIPE,
+                                         stdout=subprocess.PIPE, text=True, bufsize=1, start_new_session=True,
+                                         preexec_fn=process.die_with_parent)
+        self._drain_s = (drain_ms * 4 + connect_ms) / 1000
+        self._changed = threading.Condition()
+        self._connected = False
+        self._ended = False
+        self._verdict = None
+        self.stats = {"answers": 0, "since_last_reply_ms": 0.0}
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for line in self._program.stdout:
+            event = json.loads(line)
+            with self._changed:
+                kind = event.pop("event")
+                if kind == "stats":
+                    self.stats = event
+                elif kind == "verdict":
+                    self._verdict = event
+                elif kind == "connected":
+                    self._connected = True
+                self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def _wait(self, condition, timeout_s, what):
+        with self._changed:
+            if not self._changed.wait_for(lambda: condition() or self._ended, timeout_s) or not condition():
+                raise RuntimeError(f"the client: {what} did not come: {self._verdict}")
+
+    def wait_connected(self, timeout_s=60):
+        self._wait(lambda: self._connected, timeout_s, "its connections")
+
+    def wait_answers(self, more=1, timeout_s=60):
+        """Waits until `more` answers came, counted from now (as far as its stats tell)."""
+        aim = self.stats["answers"] + more
+        self._wait(lambda: self.stats["answers"] >= aim, timeout_s, f"{more} more answers")
+
+    def say(self, line):
+        self._program.stdin.write(line + "\n")
+        self._program.stdin.flush()
+
+    def mark(self):
+        """Tells the client that this is the moment of the cut: before and after are counted from here."""
+        self.say("mark")
+
+    def dirty(self, pages_per_second, working_set_pages):
+        """Makes the guest write memory at this rate from now on."""
+        self.say(f"dirty {pages_per_second} {working_set_pages}")
+
+    def stop(self):
+        """Ends the asking, lets the client fetch the service's history, and returns its verdict (a dict; the keys are
+        those of the client's last line)."""
+        self.say("stop")
+        self._wait(lambda: self._verdict is not None, self._drain_s, "its verdict")
+        self._program.wait(timeout=10)
+        return self._verdict
+
+    def kill(self):
+        if self._program.poll() is None:
+            self._program.kill()
+            self._program.wait()
+        self._reader.join(timeout=5)
