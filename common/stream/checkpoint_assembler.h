@@ -1,0 +1,76 @@
+#ifndef ROMULUS_COMMON_STREAM_CHECKPOINT_ASSEMBLER_H_
+#define ROMULUS_COMMON_STREAM_CHECKPOINT_ASSEMBLER_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/stream/checkpoint_sink.h"
+#include "common/stream/record_scanner.h"
+#include "common/stream/stream_digest.h"
+#include "proto/replication/v1/replication.pb.h"
+
+namespace romulus {
+
+// The receiver's side: puts the checkpoints of one session together again and verifies them. Nothing that it returns
+// is incomplete, out of order, or different from what was captured.
+//
+// Call order: SetSeedSink, then for each epoch n = 1, 2...: Add*, Finish, MarkCommitted(n).
+// Checkpoint 1 flows through the sink as it comes, but for its CHECKPOINT record: without that one, libxc takes a copy
+// for incomplete, whatever else it holds. Later checkpoints are kept here until they are whole.
+//
+// After any error the partial checkpoint is dropped and every later call returns that error. INVALID_ARGUMENT: the
+// protocol or the stream's form is broken; DATA_LOSS: what came is not what the trailer says; else: the sink's.
+// Pure, apart from the sink. One thread at a time.
+class CheckpointAssembler {
+ public:
+  struct Limits {
+    uint64_t seed_bytes_max = 0;        // Checkpoint 1, all its live rounds; it is not kept here.
+    uint64_t checkpoint_bytes_max = 0;  // Each later one; what this object can come to hold.
+    uint32_t chunk_bytes_max = 0;
+  };
+  // A checkpoint is at most every page once with its frame number, and the vCPUs; the first copy repeats pages that
+  // are dirtied while it runs.
+  static Limits LimitsFor(uint64_t memory_max_kib, uint32_t vcpu_count, uint32_t chunk_bytes_max);
+
+  struct Verified {
+    uint64_t epoch = 0;
+    // The whole checkpoint; of checkpoint 1 the tail that the sink did not get.
+    std::string bytes;
+  };
+
+  explicit CheckpointAssembler(Limits limits);
+
+  void SetSeedSink(std::shared_ptr<CheckpointSink> sink);
+  // Blocks in the sink while checkpoint 1 comes.
+  absl::Status Add(const replication::v1::CheckpointData& data);
+  absl::StatusOr<Verified> Finish(const replication::v1::CheckpointTrailer& trailer);
+  // CheckpointCommit(epoch) is about to be sent: before this, data of the next checkpoint is refused, so a peer can't
+  // fill this host's memory with checkpoints that nobody has taken yet.
+  void MarkCommitted(uint64_t epoch);
+
+ private:
+  absl::Status CheckEpoch(uint64_t epoch) const;
+  absl::Status CheckData(const replication::v1::CheckpointData& data) const;
+  absl::Status CheckTrailer(const replication::v1::CheckpointTrailer& trailer) const;
+  absl::Status PassOn(const std::string& payload);
+  absl::Status Fail(absl::Status status);
+
+  const Limits limits_;
+  std::shared_ptr<CheckpointSink> sink_;
+  uint64_t epoch_ = 1;  // Being received.
+  uint64_t committed_ = 0;
+  std::optional<RecordScanner> scanner_;
+  std::optional<StreamDigest> digest_;
+  // Epoch 1: what the sink has not got, from passed_on_ on. Later ones: everything.
+  std::string held_;
+  uint64_t passed_on_ = 0;
+  absl::Status failure_;
+};
+
+}  // namespace romulus
+
+#endif  // ROMULUS_COMMON_STREAM_CHECKPOINT_ASSEMBLER_H_

@@ -1,0 +1,40 @@
+#ifndef ROMULUS_COMMON_STREAM_CHECKPOINT_CHUNKER_H_
+#define ROMULUS_COMMON_STREAM_CHECKPOINT_CHUNKER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "common/stream/checkpoint_reader.h"
+#include "common/stream/record_scanner.h"
+#include "common/stream/stream_digest.h"
+#include "proto/replication/v1/replication.pb.h"
+
+namespace romulus {
+
+// The sender's side: turns one checkpoint into CheckpointData messages and its CheckpointTrailer. Holds no contents:
+// each message is made when it is asked for. Used by one thread at a time.
+class CheckpointChunker {
+ public:
+  enum class Step { kData, kTrailer };
+
+  // chunk_bytes: the largest payload, at least 1.
+  CheckpointChunker(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, size_t chunk_bytes);
+
+  // Makes the next message's body; blocks in the reader. After kTrailer there is nothing more to ask for. Give the same
+  // message again and its buffer is used again.
+  // An error: the reader's, or INTERNAL: what it gave is not a whole checkpoint; then there is no trailer, ever.
+  absl::StatusOr<Step> Next(replication::v1::PrimaryMessage* message);
+
+ private:
+  const uint64_t epoch_;
+  const std::shared_ptr<CheckpointReader> reader_;
+  const size_t chunk_bytes_;
+  RecordScanner scanner_;
+  StreamDigest digest_;
+};
+
+}  // namespace romulus
+
+#endif  // ROMULUS_COMMON_STREAM_CHECKPOINT_CHUNKER_H_
