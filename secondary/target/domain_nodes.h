@@ -1,0 +1,54 @@
+#ifndef ROMULUS_SECONDARY_TARGET_DOMAIN_NODES_H_
+#define ROMULUS_SECONDARY_TARGET_DOMAIN_NODES_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "common/xen/xenstore.h"
+#include "proto/replication/v1/domain.pb.h"
+
+namespace romulus {
+
+// A domain that waits as a standby: what the hypervisor gave it.
+struct StandbyDomainIds {
+  uint32_t domid = 0;
+  uint32_t store_domid = 0;
+  uint32_t store_port = 0;
+  uint32_t console_domid = 0;
+  uint32_t console_port = 0;
+};
+
+// "01234567-89ab-cdef-0123-456789abcdef" from 16 bytes.
+std::string FormatUuid(absl::string_view bytes);
+
+// "<name>--standby"
+std::string StandbyName(const std::string& name);
+
+// What dom0 and libxl read about a domain, but no guest may write: /libxl/<domid>. Below it, `romulus/state` marks a
+// domain of ours until its guest runs: "standby", then "restored".
+std::string LibxlPath(uint32_t domid);
+std::string StandbyStatePath(uint32_t domid);
+inline constexpr char kStateStandby[] = "standby";
+inline constexpr char kStateRestored[] = "restored";
+
+// Describes the domain as libxl does between xc_domain_create and the start of a restored guest (libxl_create.c,
+// libxl__domain_make, and libxl_dom.c, libxl__build_post, both 4.17), all but what only a finished restore knows.
+// One transaction.
+absl::Status WriteStandbyNodes(Xenstore& store, const StandbyDomainIds& ids,
+                               const replication::v1::DomainDescription& domain);
+
+// The rest, and the guest's own name. One transaction, as short as can be: it is on the failover path.
+absl::Status WriteRestoredNodes(Xenstore& store, const StandbyDomainIds& ids,
+                                const replication::v1::DomainDescription& domain, uint64_t store_mfn,
+                                uint64_t console_mfn);
+
+// Everything in xenstore that belongs to the domain, its devices' backends in this host included.
+// Goes on after an error and returns the first.
+absl::Status RemoveDomainNodes(Xenstore& store, uint32_t domid, const std::string& uuid);
+
+}  // namespace romulus
+
+#endif  // ROMULUS_SECONDARY_TARGET_DOMAIN_NODES_H_

@@ -1,0 +1,236 @@
+#include "secondary/target/helper_checkpoint_target.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "common/base/log.h"
+
+namespace romulus {
+namespace {
+
+// Announcements are lost as other frames are; and a switch may take a while to forget the dead host's port.
+constexpr absl::Duration kFirstRepeat = absl::Milliseconds(50);
+constexpr absl::Duration kLastRepeat = absl::Seconds(3);
+
+}  // namespace
+
+HelperCheckpointTarget::HelperCheckpointTarget(EventLoop& loop, Options options)
+    : loop_(loop), options_(std::move(options)) {}
+
+HelperCheckpointTarget::~HelperCheckpointTarget() {
+  loop_.Cancel(timer_);
+  // A guest that is being started goes on; anything that only waits to be started does not.
+  discarded_ = true;
+  if (pipe_ != nullptr) pipe_->Cancel();
+}
+
+void HelperCheckpointTarget::PostToLoop(std::function<void()> task) {
+  loop_.Post([alive = std::weak_ptr<int>(alive_), task = std::move(task)] {
+    if (!alive.expired()) task();
+  });
+}
+
+void HelperCheckpointTarget::Prepare(const replication::v1::DomainDescription& domain,
+                                     CheckpointTarget::Observer* observer) {
+  ROMULUS_CHECK(phase_ == Phase::kIdle);
+  phase_ = Phase::kPreparing;
+  observer_ = observer;
+  worker_.Post([this, domain] {
+    absl::StatusOr<std::unique_ptr<StandbyGuest>> guest = StandbyGuest::Create(domain);
+    StandbyDomainIds ids;
+    if (guest.ok()) {
+      guest_ = *std::move(guest);
+      ids = guest_->ids();
+    }
+    PostToLoop([this, status = guest.status(), ids] { OnGuestCreated(status, ids); });
+  });
+}
+
+void HelperCheckpointTarget::OnGuestCreated(absl::Status status, StandbyDomainIds ids) {
+  if (phase_ == Phase::kDiscarding) return;
+  ROMULUS_CHECK(phase_ == Phase::kPreparing);
+  if (!status.ok()) {
+    phase_ = Phase::kBroken;
+    observer_->OnPrepared(status, nullptr, 0);
+    return;
+  }
+  if (absl::Status started = StartHelper(ids); !started.ok()) {
+    phase_ = Phase::kBroken;
+    DestroyGuest([this, started] { observer_->OnPrepared(started, nullptr, 0); });
+    return;
+  }
+  phase_ = Phase::kReceiving;
+  observer_->OnPrepared(absl::OkStatus(), pipe_, ids.domid);
+}
+
+absl::Status HelperCheckpointTarget::StartHelper(const StandbyDomainIds& ids) {
+  absl::StatusOr<CheckpointPipe::Ends> ends = CheckpointPipe::New();
+  if (!ends.ok()) return ends.status();
+  HelperProcess::Options options;
+  options.program = options_.restore_helper;
+  options.label = absl::StrCat("restore helper of domain ", ids.domid);
+  absl::StatusOr<std::unique_ptr<HelperProcess>> helper = HelperProcess::Spawn(loop_, std::move(options), this);
+  if (!helper.ok()) return helper.status();
+  helper_ = *std::move(helper);
+  pipe_ = std::move(ends->writer);
+  helper::v1::AgentToHelper order;
+  helper::v1::StartRestore* start = order.mutable_start_restore();
+  start->set_domid(ids.domid);
+  start->set_store_port(ids.store_port);
+  start->set_store_domid(ids.store_domid);
+  start->set_console_port(ids.console_port);
+  start->set_console_domid(ids.console_domid);
+  // An error ends the helper: OnExit says it.
+  helper_->Send(order, {ends->reader.get()}).IgnoreError();
+  return absl::OkStatus();
+}
+
+void HelperCheckpointTarget::FinishSeeding(std::string tail) { QueueWrite(1, std::move(tail)); }
+
+void HelperCheckpointTarget::Apply(uint64_t epoch, std::string bytes) { QueueWrite(epoch, std::move(bytes)); }
+
+void HelperCheckpointTarget::QueueWrite(uint64_t epoch, std::string bytes) {
+  if (phase_ == Phase::kBroken) return;
+  ROMULUS_CHECK(phase_ == Phase::kReceiving);
+  worker_.Post([this, epoch, bytes = std::move(bytes), pipe = pipe_] {
+    if (write_failed_) return;
+    if (absl::Status status = pipe->Write(absl::MakeConstSpan(bytes)); !status.ok()) {
+      write_failed_ = true;
+      PostToLoop([this, status] { OnWriteFailed(status); });
+      return;
+    }
+    PostToLoop([this, epoch] {
+      if (phase_ == Phase::kReceiving || phase_ == Phase::kRestoring) observer_->OnApplied(epoch);
+    });
+  });
+}
+
+void HelperCheckpointTarget::OnWriteFailed(const absl::Status& status) {
+  // If the helper is dead, OnExit says of what; if it lives, it is of no use any more.
+  if (helper_ != nullptr) helper_->Terminate(status);
+}
+
+void HelperCheckpointTarget::OnMessage(const helper::v1::HelperToAgent&) {
+  // CheckpointReached: libxc has read a checkpoint. Nothing waits for it: what is in the pipe will be applied.
+}
+
+void HelperCheckpointTarget::Activate() {
+  ROMULUS_CHECK(phase_ == Phase::kReceiving || phase_ == Phase::kBroken);
+  if (phase_ == Phase::kBroken) {
+    loop_.Post([alive = std::weak_ptr<int>(alive_), this] {
+      if (alive.expired()) return;
+      observer_->OnActivated(absl::FailedPreconditionError("the standby had been lost before"), {});
+    });
+    return;
+  }
+  phase_ = Phase::kRestoring;
+  activation_began_ = loop_.Now();
+  worker_.Post([this, pipe = pipe_] {
+    // The helper takes the end of the stream for "take over from the last whole checkpoint": after a failed write that
+    // would not be the last committed one.
+    if (!write_failed_) pipe->Close();
+  });
+  timer_ = loop_.After(options_.restore_timeout, [this] {
+    helper_->Terminate(absl::DeadlineExceededError(
+        absl::StrCat("the last checkpoint was not applied within ", absl::FormatDuration(options_.restore_timeout))));
+  });
+}
+
+void HelperCheckpointTarget::OnExit(const HelperProcess::Result& result) {
+  helper_.reset();
+  loop_.Cancel(timer_);
+  switch (phase_) {
+    case Phase::kReceiving:
+      phase_ = Phase::kBroken;
+      observer_->OnBroken(result.status.ok() ? absl::UnavailableError(absl::StrCat(
+                                                   "the restore helper ended before its time: ", result.evidence))
+                                             : result.status);
+      return;
+    case Phase::kRestoring:
+      if (result.status.ok() && result.complete.has_value()) return StartGuest(*result.complete);
+      phase_ = Phase::kBroken;
+      observer_->OnActivated(
+          result.status.ok() ? absl::InternalError("the restore helper did not complete") : result.status, {});
+      return;
+    case Phase::kDiscarding:
+      DestroyGuest([this] {
+        phase_ = Phase::kGone;
+        observer_->OnDiscarded();
+      });
+      return;
+    case Phase::kBroken:
+      return;
+    default:
+      ROMULUS_CHECK(false);
+  }
+}
+
+void HelperCheckpointTarget::StartGuest(const helper::v1::Complete& complete) {
+  phase_ = Phase::kStarting;
+  times_.restore = loop_.Now() - activation_began_;
+  worker_.Post([this, complete] {
+    if (discarded_) return;
+    const absl::Duration began = loop_.Now();
+    const absl::Status status = guest_->Run(complete.store_mfn(), complete.console_mfn());
+    const absl::Duration took = loop_.Now() - began;
+    PostToLoop([this, status, took] { OnGuestStarted(status, took); });
+  });
+}
+
+void HelperCheckpointTarget::OnGuestStarted(absl::Status status, absl::Duration devices) {
+  if (phase_ == Phase::kDiscarding) return;
+  times_.devices = devices;
+  times_.total = loop_.Now() - activation_began_;
+  if (!status.ok()) {
+    phase_ = Phase::kBroken;
+    observer_->OnActivated(status, times_);
+    return;
+  }
+  phase_ = Phase::kActive;
+  AnnounceAfter(kFirstRepeat);
+  observer_->OnActivated(absl::OkStatus(), times_);
+}
+
+void HelperCheckpointTarget::AnnounceAfter(absl::Duration delay) {
+  timer_ = loop_.After(delay, [this, delay] {
+    worker_.Post([this, delay] {
+      const bool complete = guest_->AnnounceAgain();
+      // While the guest still connects, as often as it takes; then a few times more, further and further apart.
+      const absl::Duration next = complete ? 2 * delay : kFirstRepeat;
+      if (next > kLastRepeat) return;
+      PostToLoop([this, next] { AnnounceAfter(next); });
+    });
+  });
+}
+
+void HelperCheckpointTarget::Discard() {
+  ROMULUS_CHECK(phase_ != Phase::kIdle && phase_ != Phase::kDiscarding && phase_ != Phase::kGone);
+  phase_ = Phase::kDiscarding;
+  discarded_ = true;
+  loop_.Cancel(timer_);
+  if (pipe_ != nullptr) pipe_->Cancel();
+  if (helper_ != nullptr) {
+    helper_->Terminate(absl::CancelledError("the standby is being discarded"));
+    return;
+  }
+  DestroyGuest([this] {
+    phase_ = Phase::kGone;
+    observer_->OnDiscarded();
+  });
+}
+
+void HelperCheckpointTarget::DestroyGuest(std::function<void()> then) {
+  worker_.Post([this, then = std::move(then)] {
+    if (guest_ != nullptr && guest_->running()) {
+      LogWarning("domain ", guest_->ids().domid, " runs by now: it is the guest, and stays");
+    } else if (guest_ != nullptr) {
+      if (absl::Status status = guest_->Destroy(); !status.ok()) LogError("discarding a standby: ", status.message());
+    }
+    guest_.reset();
+    PostToLoop(then);
+  });
+}
+
+}  // namespace romulus

@@ -1,0 +1,87 @@
+#ifndef ROMULUS_SECONDARY_TARGET_HELPER_CHECKPOINT_TARGET_H_
+#define ROMULUS_SECONDARY_TARGET_HELPER_CHECKPOINT_TARGET_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/loop/event_loop.h"
+#include "common/process/helper_process.h"
+#include "secondary/checkpoint_target.h"
+#include "secondary/target/checkpoint_pipe.h"
+#include "secondary/target/serial_worker.h"
+#include "secondary/target/standby_guest.h"
+
+namespace romulus {
+
+// The real CheckpointTarget: a domain on this host and a romulus-restore-helper that fills it through a pipe.
+// OnApplied(1) follows FinishSeeding.
+//
+// Hypercalls, xenstore and the pipe are a worker thread's, in the order of the calls, so the loop never waits for them.
+// Destruction (loop thread) leaves a paused domain behind, which FindLeftoverStandbys finds, or a running guest if it
+// was activated; it never starts one and never destroys one that runs.
+class HelperCheckpointTarget final : public CheckpointTarget, private HelperProcess::Observer {
+ public:
+  struct Options {
+    // Path of romulus-restore-helper.
+    std::string restore_helper;
+    // From Activate until the last checkpoint is applied.
+    absl::Duration restore_timeout = absl::Minutes(2);
+  };
+
+  // `loop` outlives the target. SIGPIPE has to be ignored.
+  HelperCheckpointTarget(EventLoop& loop, Options options);
+  ~HelperCheckpointTarget() override;
+
+  void Prepare(const replication::v1::DomainDescription& domain, CheckpointTarget::Observer* observer) override;
+  void FinishSeeding(std::string tail) override;
+  void Apply(uint64_t epoch, std::string bytes) override;
+  void Activate() override;
+  void Discard() override;
+
+ private:
+  enum class Phase { kIdle, kPreparing, kReceiving, kRestoring, kStarting, kActive, kBroken, kDiscarding, kGone };
+
+  // HelperProcess::Observer
+  void OnMessage(const helper::v1::HelperToAgent& message) override;
+  void OnExit(const HelperProcess::Result& result) override;
+
+  void OnGuestCreated(absl::Status status, StandbyDomainIds ids);
+  absl::Status StartHelper(const StandbyDomainIds& ids);
+  void QueueWrite(uint64_t epoch, std::string bytes);
+  void OnWriteFailed(const absl::Status& status);
+  void StartGuest(const helper::v1::Complete& complete);
+  void OnGuestStarted(absl::Status status, absl::Duration devices);
+  void AnnounceAfter(absl::Duration delay);
+  void DestroyGuest(std::function<void()> then);
+  // Runs `task` on the loop unless the target is gone by then. From the worker.
+  void PostToLoop(std::function<void()> task);
+
+  EventLoop& loop_;
+  const Options options_;
+  CheckpointTarget::Observer* observer_ = nullptr;
+  Phase phase_ = Phase::kIdle;
+  std::shared_ptr<CheckpointPipe> pipe_;
+  std::unique_ptr<HelperProcess> helper_;
+  Scheduler::TimerId timer_ = Scheduler::kNoTimer;
+  absl::Duration activation_began_;
+  ActivationTimes times_;
+  // Set before the guest may be gone: what is queued for the worker must not start it any more.
+  std::atomic<bool> discarded_{false};
+  const std::shared_ptr<int> alive_ = std::make_shared<int>(0);
+
+  // The worker thread's.
+  std::unique_ptr<StandbyGuest> guest_;
+  bool write_failed_ = false;
+
+  SerialWorker worker_;  // Last: it ends before what it uses.
+};
+
+}  // namespace romulus
+
+#endif  // ROMULUS_SECONDARY_TARGET_HELPER_CHECKPOINT_TARGET_H_

@@ -1,0 +1,154 @@
+#include "secondary/target/standby_domain.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/log.h"
+#include "common/xen/control.h"
+#include "secondary/target/admission.h"
+#include "secondary/target/libxl_userdata.h"
+
+extern "C" {
+#include <xen/hvm/params.h>
+}
+
+namespace romulus {
+namespace {
+
+using replication::v1::DomainDescription;
+
+constexpr uint32_t kEventChannelPortMax = 1023;  // libxl's default
+constexpr uint64_t kDefaultConstantKib = 1024;   // LIBXL_MAXMEM_CONSTANT
+constexpr uint64_t kNoDelayForMissedTicks = 1;   // libxl's default timer mode
+constexpr uint64_t kPageKib = 4;
+
+uint32_t NewestGrantVersion(xc_interface* xc) {
+  xc_physinfo_t host{};
+  if (xc_physinfo(xc, &host) != 0) return 1;
+  return (host.capabilities & XEN_SYSCTL_PHYSCAP_gnttab_v2) != 0 ? 2 : 1;
+}
+
+absl::StatusOr<uint32_t> CreateDomain(xc_interface* xc, const DomainDescription& description) {
+  xen_domctl_createdomain create{};
+  memcpy(create.handle, description.uuid().data(), sizeof(create.handle));
+  create.flags = description.create_flags();
+  create.max_vcpus = description.vcpu_count();
+  create.max_evtchn_port = kEventChannelPortMax;
+  create.max_grant_frames = -1;
+  create.max_maptrack_frames = -1;
+  create.grant_opts = XEN_DOMCTL_GRANT_version(NewestGrantVersion(xc));
+  create.arch.emulation_flags = description.emulation_flags();
+  uint32_t domid = 0;
+  if (xc_domain_create(xc, &domid, &create) != 0) {
+    const int error = errno;
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the hypervisor refuses to create a domain for '", description.name(), "' with ", description.vcpu_count(),
+        " vCPUs, flags ", description.create_flags(), " and emulation ", description.emulation_flags(), ": ",
+        strerror(error), " (errno ", error, "); does this host's Xen fit the primary's?"));
+  }
+  return domid;
+}
+
+absl::StatusOr<uint32_t> AllocatePort(xc_interface* xc, uint32_t domid, uint32_t remote) {
+  const int port = xc_evtchn_alloc_unbound(xc, domid, remote);
+  if (port < 0) return XenCallError("can't allocate an event channel", domid, errno);
+  return port;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<StandbyDomain>> StandbyDomain::Create(xc_interface* xc, Xenstore& store,
+                                                                     const DomainDescription& description) {
+  if (absl::Status status = AdmitStandby(xc, store, description); !status.ok()) return status;
+  const absl::StatusOr<uint32_t> domid = CreateDomain(xc, description);
+  if (!domid.ok()) return domid.status();
+  StandbyDomainIds ids;
+  ids.domid = *domid;
+  std::unique_ptr<StandbyDomain> standby(new StandbyDomain(xc, store, description, ids));
+  if (absl::Status status = standby->Build(); !status.ok()) {
+    if (absl::Status destroyed = standby->Destroy(); !destroyed.ok()) LogError(destroyed.message());
+    return status;
+  }
+  return standby;
+}
+
+StandbyDomain::StandbyDomain(xc_interface* xc, Xenstore& store, const DomainDescription& description,
+                             StandbyDomainIds ids)
+    : xc_(xc), store_(store), description_(description), uuid_(FormatUuid(description.uuid())), ids_(ids) {}
+
+// The order and the figures are those of libxl's libxl__build_pre and libxl__arch_domain_create (4.17).
+absl::Status StandbyDomain::Build() {
+  const uint32_t domid = ids_.domid;
+  if (xc_domain_max_vcpus(xc_, domid, description_.vcpu_count()) != 0) {
+    return XenCallError("can't set the number of vCPUs", domid, errno);
+  }
+  const uint64_t memory_max_kib =
+      std::max(description_.memory_max_kib(), description_.memory_target_kib() + kDefaultConstantKib);
+  if (xc_domain_setmaxmem(xc_, domid, memory_max_kib) != 0) {
+    return XenCallError("can't set the maximum memory", domid, errno);
+  }
+  if (absl::StatusOr<uint64_t> id = store_.ReadNumber("/tool/xenstored/domid"); id.ok()) ids_.store_domid = *id;
+  if (absl::StatusOr<uint64_t> id = store_.ReadNumber("/tool/xenconsoled/domid"); id.ok()) ids_.console_domid = *id;
+  absl::StatusOr<uint32_t> store_port = AllocatePort(xc_, domid, ids_.store_domid);
+  if (!store_port.ok()) return store_port.status();
+  ids_.store_port = *store_port;
+  absl::StatusOr<uint32_t> console_port = AllocatePort(xc_, domid, ids_.console_domid);
+  if (!console_port.ok()) return console_port.status();
+  ids_.console_port = *console_port;
+
+  if (xc_hvm_param_set(xc_, domid, HVM_PARAM_TIMER_MODE, kNoDelayForMissedTicks) != 0 ||
+      xc_hvm_param_set(xc_, domid, HVM_PARAM_ALTP2M, 0) != 0) {
+    return XenCallError("can't set the HVM parameters", domid, errno);
+  }
+  if (xc_domain_set_tsc_info(xc_, domid, description_.tsc_mode(), 0, 0, 0) != 0) {
+    return XenCallError(absl::StrCat("can't set TSC mode ", description_.tsc_mode()), domid, errno);
+  }
+  if (xc_set_paging_mempool_size(xc_, domid, PagingPoolKib(description_) * 1024) != 0) {
+    return XenCallError(absl::StrCat("can't reserve ", PagingPoolKib(description_), " KiB for its page tables"), domid,
+                        errno);
+  }
+  // Without the claim other domains could take the memory between the check and the first copy.
+  if (xc_domain_claim_pages(xc_, domid, description_.memory_target_kib() / kPageKib) != 0) {
+    if (errno != ENOMEM) return XenCallError("can't claim memory", domid, errno);
+    return NotEnoughMemory(xc_, description_);
+  }
+  if (absl::Status status = WriteStandbyNodes(store_, ids_, description_); !status.ok()) return status;
+  if (description_.libxl_json().empty()) return absl::OkStatus();
+  return StoreLibxlJson(domid, uuid_, description_.libxl_json());
+}
+
+absl::Status StandbyDomain::Introduce(uint64_t store_mfn, uint64_t console_mfn) {
+  if (absl::Status status = WriteRestoredNodes(store_, ids_, description_, store_mfn, console_mfn); !status.ok()) {
+    return status;
+  }
+  return store_.IntroduceDomain(ids_.domid, store_mfn, ids_.store_port);
+}
+
+absl::Status StandbyDomain::Unpause() {
+  if (xc_domain_unpause(xc_, ids_.domid) != 0) return XenCallError("can't unpause the guest", ids_.domid, errno);
+  // It runs: what follows is tidying up, and must not make a failure of it.
+  if (absl::Status status = store_.Remove(absl::StrCat(LibxlPath(ids_.domid), "/romulus")); !status.ok()) {
+    LogWarning("domain ", ids_.domid, " runs, but is still marked as a standby: ", status.message());
+  }
+  // What it has not used of the claim (ballooned pages) is free for others again.
+  xc_domain_claim_pages(xc_, ids_.domid, 0);
+  return absl::OkStatus();
+}
+
+absl::Status StandbyDomain::Destroy() { return DestroyDomain(xc_, store_, ids_.domid, uuid_); }
+
+absl::Status DestroyDomain(xc_interface* xc, Xenstore& store, uint32_t domid, const std::string& uuid) {
+  absl::Status first;
+  // Also gives back what it claimed.
+  if (xc_domain_destroy(xc, domid) != 0 && errno != ESRCH)
+    first = XenCallError("can't destroy the domain", domid, errno);
+  first.Update(RemoveDomainNodes(store, domid, uuid));
+  RemoveLibxlUserdata(domid, uuid);
+  return first;
+}
+
+}  // namespace romulus
