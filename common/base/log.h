@@ -34,9 +34,9 @@ void LogError(const Args&... args) {
 
 }  // namespace romulus
 
-#define ROMULUS_CHECK(condition)                                                  \
-  do {                                                                            \
-    if (!(condition)) ::romulus::CheckFailed(__FILE__, __LINE__, #condition);     \
+#define ROMULUS_CHECK(condition)                                              \
+  do {                                                                        \
+    if (!(condition)) ::romulus::CheckFailed(__FILE__, __LINE__, #condition); \
   } while (false)
 
 #define ROMULUS_CHECK_MESSAGE(condition, text)                                        \

@@ -84,7 +84,8 @@ Protection Named(const std::string& name, uint64_t generation) {
 }
 
 TEST(WatchStream, TellsWhatWasCreatedChangedAndDeletedAndNothingElse) {
-  std::map<std::string, Protection> known{{"same", Named("same", 1)}, {"grown", Named("grown", 1)}, {"gone", Named("gone", 1)}};
+  std::map<std::string, Protection> known{
+      {"same", Named("same", 1)}, {"grown", Named("grown", 1)}, {"gone", Named("gone", 1)}};
   const auto events = DiffForWatch(known, {Named("same", 1), Named("grown", 2), Named("new", 1)});
   ASSERT_EQ(events.size(), 3);
   EXPECT_EQ(events[0].first, control::v1::CHANGED);
@@ -109,7 +110,8 @@ TEST(WatchStream, BeginsWithASnapshotAndTheMarkerAndWakesForAChange) {
         }
         return event != control::v1::CREATED;
       });
-  EXPECT_EQ(events, (std::vector<control::v1::WatchEvent>{control::v1::SNAPSHOT, control::v1::SYNCED, control::v1::CREATED}));
+  EXPECT_EQ(events,
+            (std::vector<control::v1::WatchEvent>{control::v1::SNAPSHOT, control::v1::SYNCED, control::v1::CREATED}));
 }
 
 TEST(Durations, SurviveTheWayThere) {

@@ -17,8 +17,8 @@ absl::Status CheckResourceId(absl::string_view id) {
   bool valid = !id.empty() && id.size() <= kIdLengthMax && absl::ascii_islower(id[0]);
   for (const char c : id) valid = valid && IsIdCharacter(c);
   if (valid) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("'", id.substr(0, kIdLengthMax),
-                                                 "' is not an id: 1 to 63 of a-z, 0-9 and '-', starting with a letter"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "'", id.substr(0, kIdLengthMax), "' is not an id: 1 to 63 of a-z, 0-9 and '-', starting with a letter"));
 }
 
 absl::StatusOr<std::string> ParseResourceName(absl::string_view name, absl::string_view collection) {

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "common/control/change_signal.h"
+#include "common/control/durations.h"
 #include "proto/control/v1/common.pb.h"
 
 namespace romulus {
@@ -17,7 +18,7 @@ namespace romulus {
 // What a watcher has to be told so that its picture becomes `now`: pure. Keyed by resource name; `known` is updated.
 template <typename Resource>
 std::vector<std::pair<control::v1::WatchEvent, Resource>> DiffForWatch(std::map<std::string, Resource>& known,
-                                                                        const std::vector<Resource>& now) {
+                                                                       const std::vector<Resource>& now) {
   std::vector<std::pair<control::v1::WatchEvent, Resource>> events;
   std::map<std::string, Resource> next;
   for (const Resource& resource : now) {
@@ -34,6 +35,23 @@ std::vector<std::pair<control::v1::WatchEvent, Resource>> DiffForWatch(std::map<
   }
   known = std::move(next);
   return events;
+}
+
+// The period that a Watch request asks for: 1 s by default, at least 50 ms.
+template <typename Request>
+absl::Duration WatchPeriod(const Request& request) {
+  if (!request.has_period()) return absl::Seconds(1);
+  return std::max(FromProto(request.period()), absl::Milliseconds(50));
+}
+
+// Of `resources`, the one of this name; all where `name` is empty.
+template <typename Resource>
+std::vector<Resource> OnlyNamed(const std::string& name, std::vector<Resource> resources) {
+  if (name.empty()) return resources;
+  resources.erase(std::remove_if(resources.begin(), resources.end(),
+                                 [&](const Resource& resource) { return resource.name() != name; }),
+                  resources.end());
+  return resources;
 }
 
 // Serves one watch on the calling thread until `write` fails or `cancelled`: snapshot, SYNCED, then changes, at once

@@ -25,6 +25,12 @@ constexpr char kSuffix[] = ".generation";
 // A record is a few kilobytes; more is not ours.
 constexpr size_t kRecordBytesMax = 1 << 20;
 
+// A protection is a resource name, "protections/ledger"; its file is "protections.ledger.generation". An id has no dot.
+std::string Translate(std::string text, char from, char to) {
+  std::replace(text.begin(), text.end(), from, to);
+  return text;
+}
+
 absl::Status FileError(const std::string& what, const std::string& path) {
   const int error = errno;
   const std::string text = absl::StrCat("can't ", what, " ", path, ": ", strerror(error));
@@ -83,7 +89,7 @@ FileGenerationStore::FileGenerationStore(std::string directory, UniqueFd directo
     : directory_(std::move(directory)), directory_fd_(std::move(directory_fd)), lock_(std::move(lock)) {}
 
 std::string FileGenerationStore::PathOf(const std::string& protection) const {
-  return absl::StrCat(directory_, "/", protection, kSuffix);
+  return absl::StrCat(directory_, "/", Translate(protection, '/', '.'), kSuffix);
 }
 
 absl::StatusOr<GenerationStore::Record> FileGenerationStore::Read(const std::string& protection) const {
@@ -131,7 +137,7 @@ absl::StatusOr<std::vector<std::string>> FileGenerationStore::List() const {
   for (const auto& entry : std::filesystem::directory_iterator(directory_, error)) {
     const std::string name = entry.path().filename().string();
     if (!absl::EndsWith(name, kSuffix)) continue;
-    protections.push_back(name.substr(0, name.size() - strlen(kSuffix)));
+    protections.push_back(Translate(name.substr(0, name.size() - strlen(kSuffix)), '.', '/'));
   }
   if (error) return absl::InternalError(absl::StrCat("can't list ", directory_, ": ", error.message()));
   std::sort(protections.begin(), protections.end());

@@ -11,7 +11,7 @@
 
 namespace romulus {
 
-// The real GenerationStore: a directory with one small text file per protection, "<protection>.generation".
+// The real GenerationStore: a directory with one small text file per protection, "protections.<id>.generation".
 // A record is written to a temporary file, synced, renamed over the old one, and the directory synced: after a crash
 // of the host either the old or the new record is there, whole. The directory is locked: two agents can't share it.
 class FileGenerationStore final : public GenerationStore {
@@ -23,7 +23,7 @@ class FileGenerationStore final : public GenerationStore {
   absl::Status Write(const std::string& protection, const Record& record) override;
   absl::Status Erase(const std::string& protection) override;
 
-  // Protections that have a record, sorted.
+  // Protections that have a record ("protections/<id>"), sorted.
   absl::StatusOr<std::vector<std::string>> List() const;
 
  private:

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "common/control/durations.h"
+#include "common/control/generation_check.h"
 
 namespace romulus {
 namespace {
@@ -40,7 +41,8 @@ absl::Status CheckAddress(const std::string& address) {
       port < 65536) {
     return absl::OkStatus();
   }
-  return Invalid("secondary_address", absl::StrCat("'", address.substr(0, 255), "' should be host:port, the secondary "
+  return Invalid("secondary_address", absl::StrCat("'", address.substr(0, 255),
+                                                   "' should be host:port, the secondary "
                                                    "agent's replication address"));
 }
 
@@ -110,8 +112,9 @@ absl::Status ApplyUpdate(const control::v1::UpdateProtectionRequest& update, Pro
     return status;
   }
   if (update.update_mask().paths().empty()) {
-    return Invalid("update_mask", "name the fields to change: settings.interval, settings.secondary_loss_policy, "
-                                  "generation");
+    return Invalid("update_mask",
+                   "name the fields to change: settings.interval, settings.secondary_loss_policy, "
+                   "generation");
   }
   Protection changed = protection;
   const ProtectionSettings& settings = update.protection().settings();
@@ -121,7 +124,8 @@ absl::Status ApplyUpdate(const control::v1::UpdateProtectionRequest& update, Pro
     } else if (path == "settings.secondary_loss_policy") {
       changed.mutable_settings()->set_secondary_loss_policy(settings.secondary_loss_policy());
     } else if (path != "generation") {
-      return Invalid("update_mask", absl::StrCat("'", path.substr(0, 100), "' can't be changed; what can: "
+      return Invalid("update_mask", absl::StrCat("'", path.substr(0, 100),
+                                                 "' can't be changed; what can: "
                                                  "settings.interval, settings.secondary_loss_policy, generation"));
     }
   }
@@ -138,13 +142,6 @@ control::v1::SecondaryLossPolicy EffectiveLossPolicy(const ProtectionSettings& s
   }
   return settings.failover_policy() == replication::v1::ON_LINK_LOSS ? control::v1::PAUSE_GUEST
                                                                      : control::v1::RUN_UNPROTECTED;
-}
-
-absl::Status CheckGeneration(uint64_t given, uint64_t known) {
-  if (given == 0) return Invalid("generation", absl::StrCat("state it; the highest known here is ", known));
-  if (given >= known) return absl::OkStatus();
-  return absl::AbortedError(absl::StrCat("generation ", given, " is superseded: ", known,
-                                         " is known here; ask the control plane who owns the guest"));
 }
 
 }  // namespace romulus

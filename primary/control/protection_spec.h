@@ -18,9 +18,6 @@ absl::Status ApplyUpdate(const control::v1::UpdateProtectionRequest& update, con
 // The policy that SECONDARY_LOSS_POLICY_UNSPECIFIED stands for, otherwise the policy itself.
 control::v1::SecondaryLossPolicy EffectiveLossPolicy(const control::v1::ProtectionSettings& settings);
 
-// ABORTED with both numbers if `given` is lower than `known`. `given` 0 means "not stated": INVALID_ARGUMENT.
-absl::Status CheckGeneration(uint64_t given, uint64_t known);
-
 }  // namespace romulus
 
 #endif  // ROMULUS_PRIMARY_CONTROL_PROTECTION_SPEC_H_

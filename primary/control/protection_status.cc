@@ -1,0 +1,96 @@
+#include "primary/control/protection_status.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/log.h"
+#include "common/control/durations.h"
+#include "primary/control/protection_spec.h"
+
+namespace romulus {
+namespace {
+
+control::v1::DurationSpread SpreadToProto(const RecentSpread::Spread& nanoseconds) {
+  control::v1::DurationSpread spread;
+  *spread.mutable_p50() = ToProto(absl::Nanoseconds(nanoseconds.p50));
+  *spread.mutable_p99() = ToProto(absl::Nanoseconds(nanoseconds.p99));
+  *spread.mutable_max() = ToProto(absl::Nanoseconds(nanoseconds.max));
+  return spread;
+}
+
+}  // namespace
+
+control::v1::ProtectionPhase ToProto(protection::Protection::Phase phase) {
+  using Phase = protection::Protection::Phase;
+  switch (phase) {
+    case Phase::kConnecting:
+      return control::v1::CONNECTING;
+    case Phase::kSeeding:
+      return control::v1::SEEDING;
+    case Phase::kProtected:
+      return control::v1::PROTECTED;
+    case Phase::kUnprotected:
+      return control::v1::UNPROTECTED;
+    case Phase::kHolding:
+      return control::v1::HOLDING;
+    case Phase::kDisengaging:
+    case Phase::kEnded:
+      return control::v1::DISENGAGING;
+    case Phase::kFenced:
+      return control::v1::FENCED;
+    case Phase::kFailed:
+      return control::v1::FAILED;
+  }
+  ROMULUS_CHECK_MESSAGE(false, "a phase without a name");
+}
+
+control::v1::ProtectionStatus ToProto(const ProtectionDriver::Status& status, absl::Time wall_now) {
+  control::v1::ProtectionStatus proto;
+  proto.set_phase(ToProto(status.core.phase));
+  proto.set_epoch(status.core.epoch);
+  proto.set_committed_epoch(status.core.committed_epoch);
+  proto.set_checkpoints_committed(status.checkpoints_committed);
+  if (status.checkpoints_committed > 0) *proto.mutable_last_commit_age() = ToProto(status.last_commit_age);
+  *proto.mutable_pause() = SpreadToProto(status.pause_ns);
+  *proto.mutable_output_delay() = SpreadToProto(status.output_delay_ns);
+  proto.set_dirty_pages_last(status.dirty_pages_last);
+  proto.set_dirty_pages_p50(status.dirty_pages.p50);
+  proto.set_sent_bytes(status.sent_bytes);
+  proto.set_staged_bytes(status.staged_bytes);
+  proto.set_checkpoints_per_second(status.checkpoints_per_second);
+  proto.set_seeding_pages_sent(status.seeding_pages_sent);
+  proto.set_sessions(status.core.sessions);
+  if (!status.core.last_error.ok()) {
+    proto.set_last_error(std::string(status.core.last_error.message()));
+    *proto.mutable_last_error_time() = ToProto(wall_now - status.last_error_age);
+  }
+  proto.mutable_egress()->set_held_packets(status.egress.held_packets);
+  proto.mutable_egress()->set_held_bytes(status.egress.held_bytes);
+  proto.mutable_egress()->set_dropped_packets(status.egress.dropped_packets);
+  for (const std::string& device : status.egress_devices) proto.mutable_egress()->add_buffer_devices(device);
+  return proto;
+}
+
+protection::LossPolicy FromProto(control::v1::SecondaryLossPolicy policy) {
+  switch (policy) {
+    case control::v1::RUN_UNPROTECTED:
+      return protection::LossPolicy::kRunUnprotected;
+    case control::v1::HOLD_OUTPUT:
+      return protection::LossPolicy::kHoldOutput;
+    default:
+      return protection::LossPolicy::kPauseGuest;
+  }
+}
+
+protection::Config ToConfig(const control::v1::ProtectionSettings& settings) {
+  protection::Config config;
+  config.interval = FromProto(settings.interval());
+  config.link_timeout = FromProto(settings.link_timeout());
+  config.loss_policy = FromProto(EffectiveLossPolicy(settings));
+  config.failover_policy = settings.failover_policy() == replication::v1::ON_LINK_LOSS
+                               ? protection::FailoverPolicy::kOnLinkLoss
+                               : protection::FailoverPolicy::kByRequest;
+  return config;
+}
+
+}  // namespace romulus
