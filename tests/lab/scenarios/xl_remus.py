@@ -1,0 +1,44 @@
+"""The baseline: stock `xl remus -n` keeps checkpoints, loses power, and how long the client waits.
+
+It shows that the comparison is made against a Remus that works. That answers are forgotten is expected of it: without
+network buffering nothing holds back what a checkpoint does not have yet.
+"""
+
+from lab import xl_remus
+
+GUEST = "ledger"
+MEASURED_S = 15
+
+
+def one_run(story, interval_ms):
+    """The figures of one protected run and one failover, with the keys of the demo's JSON; None is not known."""
+    with story.lab() as lab:
+        client = lab.start_client(rate=100)
+        client.wait_connected()
+        remus = xl_remus.XlRemus(lab, GUEST, interval_ms)
+        story.step(f"xl remus every {interval_ms} ms: copying the guest's memory to beta")
+        remus.start()
+        remus.wait_running()
+        story.step(f"measuring for {MEASURED_S} s")
+        figures = {"guest": {"type": "pvh", "memory_mib": 128}, "interval_ms_configured": interval_ms,
+                   **remus.measure(MEASURED_S), "output_delay_ms": {"p50": None, "p99": None}}
+        story.step(f"{figures['checkpoints_per_second']} checkpoints per second; cutting alpha's power")
+        lab.alpha.power_cut()
+        client.mark()
+        taken_over_s = remus.wait_taken_over()
+        story.step(f"beta runs the guest after {taken_over_s:.1f} s")
+        client.wait_answers(50, timeout_s=90)
+        verdict = client.stop()
+    figures["failover_ms"] = {"detect": None, "activate": round(taken_over_s * 1000), "first_reply":
+                              verdict.get("first_reply_ms")}
+    figures["client"] = verdict
+    return figures
+
+
+def run(story):
+    for interval_ms in (200, 50):
+        figures = one_run(story, interval_ms)
+        story.figures[str(interval_ms)] = {"xl_remus": figures}
+        story.check(figures["checkpoints"] >= 5, f"only {figures['checkpoints']} checkpoints")
+        story.check(figures["failover_ms"]["first_reply"] is not None,
+                    f"no answer after the power cut: {figures['client']}")
