@@ -171,7 +171,7 @@ void HelperProcess::BreakOff(absl::Status cause) {
 }
 
 void HelperProcess::ExpectExitWithin(absl::Duration grace, void (HelperProcess::*otherwise)()) {
-  if (asked_to_end_ && otherwise != &HelperProcess::Kill) return;  // SIGKILL is due already.
+  if (asked_to_end_ && otherwise != &HelperProcess::KillForLateness) return;  // SIGKILL is due already.
   loop_.Cancel(timer_);
   timer_ = loop_.After(grace, [this, otherwise] { (this->*otherwise)(); });
 }
@@ -179,13 +179,16 @@ void HelperProcess::ExpectExitWithin(absl::Duration grace, void (HelperProcess::
 void HelperProcess::AskToEnd() {
   asked_to_end_ = true;
   Signal(SIGTERM);
-  ExpectExitWithin(options_.exit_grace, &HelperProcess::Kill);
+  ExpectExitWithin(options_.exit_grace, &HelperProcess::KillForLateness);
 }
 
-void HelperProcess::Kill() {
-  if (first_cause_.ok()) {
-    first_cause_ = absl::UnavailableError(absl::StrCat(options_.label, ": did not end when it was told to"));
-  }
+void HelperProcess::KillForLateness() {
+  Kill(absl::UnavailableError(absl::StrCat(options_.label, ": did not end when it was told to")));
+}
+
+void HelperProcess::Kill(absl::Status cause) {
+  if (first_cause_.ok()) first_cause_ = std::move(cause);
+  asked_to_end_ = true;
   Signal(SIGKILL);
 }
 

@@ -70,6 +70,9 @@ class HelperProcess {
   // SIGTERM now, SIGKILL after the grace. `cause`: why; OK if its ending well is success.
   void Terminate(absl::Status cause);
 
+  // SIGKILL now: for a helper that can't be trusted to clean up in the time there is.
+  void Kill(absl::Status cause);
+
   pid_t pid() const { return process_.pid; }
 
  private:
@@ -82,7 +85,7 @@ class HelperProcess {
   void BreakOff(absl::Status cause);
   void ExpectExitWithin(absl::Duration grace, void (HelperProcess::*otherwise)());
   void AskToEnd();
-  void Kill();
+  void KillForLateness();
   void Signal(int signal);
   void WriteLog(const helper::v1::Log& log);
   void StopReading();

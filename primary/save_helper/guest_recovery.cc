@@ -1,0 +1,37 @@
+#include "primary/save_helper/guest_recovery.h"
+
+#include <errno.h>
+
+#include "common/xen/control.h"
+
+namespace romulus {
+namespace {
+
+absl::Status ResumeIfSuspended(XenGuest& guest, absl::Duration settle) {
+  const absl::StatusOr<bool> withdrawn = guest.WithdrawSuspendRequest();
+  if (!withdrawn.ok()) return withdrawn.status();
+  // What was withdrawn in time can't happen any more.
+  const absl::StatusOr<bool> suspended = guest.WaitSuspended(*withdrawn ? absl::ZeroDuration() : settle);
+  if (!suspended.ok()) return suspended.status();
+  if (*suspended) {
+    if (absl::Status status = guest.Resume(); !status.ok()) return status;
+  }
+  // Also where the guest runs: the one before may have died just before this step.
+  return guest.FinishResume();
+}
+
+}  // namespace
+
+absl::Status RecoverGuest(xc_interface* xc, XenGuest& guest, uint32_t domid, absl::Duration settle) {
+  absl::Status resumed = ResumeIfSuspended(guest, settle);
+  if (absl::IsNotFound(resumed)) return absl::OkStatus();
+  // A stale subscription would keep @releaseDomain from every later `xl save`. It fails where there is none.
+  (void)xc_domain_subscribe_for_suspend(xc, domid, 0);
+  const int off = xc_shadow_control(xc, domid, XEN_DOMCTL_SHADOW_OP_OFF, nullptr, 0);
+  const int error = errno;
+  if (!resumed.ok()) return resumed;
+  if (off != 0 && error != ESRCH) return XenCallError("can't turn log-dirty mode off", domid, error);
+  return absl::OkStatus();
+}
+
+}  // namespace romulus

@@ -1,0 +1,158 @@
+#include "primary/save_helper/xen_guest.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <time.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "common/xen/control.h"
+#include "primary/save_helper/domain_state.h"
+
+extern "C" {
+#include <xenguest.h>
+}
+
+namespace romulus {
+namespace {
+
+constexpr char kSuspendRequest[] = "suspend";
+
+absl::Duration MonotonicNow() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return absl::DurationFromTimespec(now);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<XenGuest>> XenGuest::New(xc_interface* xc, Xenstore* store, uint32_t domid) {
+  std::unique_ptr<XenGuest> guest(new XenGuest(xc, store, domid));
+  if (absl::Status watching = guest->WatchAndSettle(); !watching.ok()) return watching;
+  return guest;
+}
+
+XenGuest::XenGuest(xc_interface* xc, Xenstore* store, uint32_t domid)
+    : xc_(xc), store_(store), domid_(domid), shutdown_path_(XenstoreDomainPath(domid) + "/control/shutdown") {}
+
+XenGuest::~XenGuest() {
+  store_->Unwatch(shutdown_watch_);
+  store_->Unwatch(release_watch_);
+}
+
+absl::Status XenGuest::WatchAndSettle() {
+  auto watch = store_->Watch(shutdown_path_, [this](const std::string&) {
+    ++shutdown_changes_;
+    last_shutdown_change_ = MonotonicNow();
+  });
+  if (!watch.ok()) return watch.status();
+  shutdown_watch_ = *watch;
+  watch = store_->Watch("@releaseDomain", [this](const std::string&) { ++release_changes_; });
+  if (!watch.ok()) return watch.status();
+  release_watch_ = *watch;
+  // Each watch fires once at its start; counted later it would look like the echo of a request.
+  const absl::Duration deadline = MonotonicNow() + absl::Seconds(10);
+  while (shutdown_changes_ == 0 || release_changes_ == 0) {
+    if (absl::Status status = WaitForWatch(deadline); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status XenGuest::WaitForWatch(absl::Duration deadline) {
+  const absl::Duration left = deadline - MonotonicNow();
+  if (left <= absl::ZeroDuration()) return absl::DeadlineExceededError("no change in xenstore in time");
+  pollfd watch{store_->watch_fd(), POLLIN, 0};
+  const int timeout_ms = static_cast<int>(std::min<int64_t>(absl::ToInt64Milliseconds(left) + 1, 3'600'000));
+  if (poll(&watch, 1, timeout_ms) < 0 && errno != EINTR) {
+    return absl::InternalError(absl::StrCat("can't wait for xenstore: ", strerror(errno)));
+  }
+  return store_->DispatchWatches();
+}
+
+absl::StatusOr<SuspendableGuest::SuspendTimes> XenGuest::Suspend(absl::Duration timeout) {
+  const absl::Duration requested_at = MonotonicNow();
+  shutdown_changes_ = 0;
+  if (absl::Status status = store_->Write(shutdown_path_, kSuspendRequest); !status.ok()) {
+    // Whoever removed the node removed the domain.
+    if (absl::StatusOr<DomainState> state = ReadDomainState(xc_, domid_); !state.ok()) return state.status();
+    return status;
+  }
+  absl::StatusOr<bool> suspended = WaitSuspended(timeout);
+  if (suspended.ok() && !*suspended) {
+    const absl::StatusOr<bool> withdrawn = WithdrawSuspendRequest();
+    if (!withdrawn.ok()) return withdrawn.status();
+    if (*withdrawn) {
+      return absl::DeadlineExceededError(absl::StrCat(
+          "domain ", domid_, " did not react to the suspend request within ", absl::FormatDuration(timeout),
+          "; the request was withdrawn. Does its kernel have Xen's suspend support (Linux: "
+          "CONFIG_HIBERNATE_CALLBACKS)?"));
+    }
+    // Acknowledged at the last minute: it will suspend, and somebody has to be there to resume it.
+    suspended = WaitSuspended(timeout);
+  }
+  if (!suspended.ok()) return suspended.status();
+  if (!*suspended) {
+    return absl::DeadlineExceededError(absl::StrCat("domain ", domid_,
+                                                    " acknowledged the suspend request but did not suspend within ",
+                                                    absl::FormatDuration(2 * timeout)));
+  }
+  SuspendTimes times;
+  times.suspend = MonotonicNow() - requested_at;
+  // The first change is the echo of the request itself, the second the guest's acknowledgement.
+  if (shutdown_changes_ >= 2) times.acknowledge = last_shutdown_change_ - requested_at;
+  return times;
+}
+
+absl::StatusOr<bool> XenGuest::WaitSuspended(absl::Duration timeout) {
+  const absl::Duration deadline = MonotonicNow() + timeout;
+  while (true) {
+    const int seen = release_changes_;
+    const absl::StatusOr<DomainState> state = ReadDomainState(xc_, domid_);
+    if (!state.ok()) return state.status();
+    if (state->run_state == DomainRunState::kSuspended) return true;
+    while (release_changes_ == seen) {
+      const absl::Status waited = WaitForWatch(deadline);
+      if (absl::IsDeadlineExceeded(waited)) return false;
+      if (!waited.ok()) return waited;
+    }
+  }
+}
+
+absl::StatusOr<bool> XenGuest::WithdrawSuspendRequest() {
+  bool withdrawn = false;
+  const absl::Status status = store_->Transact([&](XenstoreAccess& store) -> absl::Status {
+    const absl::StatusOr<std::string> value = store.ReadOr(shutdown_path_, "");
+    if (!value.ok()) return value.status();
+    withdrawn = *value == kSuspendRequest;
+    return withdrawn ? store.Write(shutdown_path_, "") : absl::OkStatus();
+  });
+  if (!status.ok()) return status;
+  return withdrawn;
+}
+
+absl::Status XenGuest::Resume() {
+  // 1: "fast", the guest's own memory and event channels stay as they are; its suspend hypercall returns "cancelled".
+  if (xc_domain_resume(xc_, domid_, 1) == 0) return absl::OkStatus();
+  const int error = errno;
+  const absl::StatusOr<DomainState> state = ReadDomainState(xc_, domid_);
+  if (!state.ok()) return state.status();
+  if (state->run_state == DomainRunState::kRunning) return absl::OkStatus();
+  return XenCallError("can't resume the domain", domid_, error);
+}
+
+absl::Status XenGuest::FinishResume() { return store_->ResumeDomain(domid_); }
+
+absl::Status XenGuest::CheckAlive() {
+  if (absl::Status status = store_->DispatchWatches(); !status.ok()) return status;
+  const absl::StatusOr<DomainState> state = ReadDomainState(xc_, domid_);
+  if (!state.ok()) return state.status();
+  if (state->run_state == DomainRunState::kSuspended) {
+    return absl::NotFoundError(
+        absl::StrCat("domain ", domid_, " was suspended by somebody else (xl save or migrate?)"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace romulus
