@@ -1,6 +1,9 @@
 #ifndef ROMULUS_PRIMARY_CONTROL_PROTECTED_HOST_H_
 #define ROMULUS_PRIMARY_CONTROL_PROTECTED_HOST_H_
 
+#include <cstdint>
+#include <functional>
+#include <set>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -20,6 +23,14 @@ class ProtectedHost {
   virtual absl::StatusOr<replication::v1::DomainDescription> Describe(const std::string& domain) = 0;
 
   virtual absl::StatusOr<replication::v1::HostCompatibility> Compatibility() = 0;
+
+  // Gets a guest running again whose protection was cut off by the death of an agent; harmless for any other. Calls
+  // `done` later. An error: it may still be suspended, and the message says what to do.
+  virtual void RecoverGuest(uint32_t domid, std::function<void(absl::Status)> done) = 0;
+
+  // Removes what dead agents have left of protections that are not in `living` ("protections/<id>"). Logs what it
+  // removed and what it could not.
+  virtual void RemoveLeftovers(const std::set<std::string>& living) = 0;
 
   // `id`: of the protection. Everything but scheduler and store, which are the registry's.
   virtual absl::StatusOr<ProtectionDriver::Seams> MakeSeams(const std::string& id,

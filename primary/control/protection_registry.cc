@@ -41,6 +41,8 @@ struct ProtectionRegistry::Entry final : ProtectionDriver::Observer {
   ChangeSignal* const changes;
   replication::v1::DomainDescription domain;
   std::unique_ptr<ProtectionDriver> driver;
+  // A recovered one begins when its guest has been seen to.
+  bool started = false;
 };
 
 ProtectionRegistry::ProtectionRegistry(Scheduler* scheduler, GenerationStore* store, ProtectedHost* host)
@@ -75,27 +77,45 @@ absl::StatusOr<ProtectionRegistry::Entry*> ProtectionRegistry::MakeEntry(
   return made;
 }
 
-absl::Status ProtectionRegistry::Recover(const std::string& name) {
+bool ProtectionRegistry::Recover(const std::string& name) {
   const absl::StatusOr<std::string> id = ParseResourceName(name, kCollection);
-  if (!id.ok()) return id.status();
   const absl::StatusOr<GenerationStore::Record> record = store_->Read(name);
-  if (!record.ok()) return record.status();
-  if (record->detail.empty()) return absl::NotFoundError(absl::StrCat(name, " has ended"));
+  if (!id.ok() || !record.ok()) {
+    LogError(name, ": its record is unusable, its guest is left alone: ",
+             id.ok() ? record.status().message() : id.status().message());
+    // Nothing may be assumed: what is held stays held.
+    return true;
+  }
+  if (record->detail.empty()) return false;
   Protection spec;
   if (!spec.ParseFromString(record->detail) || spec.name() != name) {
-    return absl::DataLossError(absl::StrCat("the record of ", name, " can't be read"));
+    LogError(name, ": what was asked for can't be read from its record, its guest is left alone");
+    return true;
   }
-  const absl::StatusOr<replication::v1::DomainDescription> domain =
-      host_->Describe(spec.status().domain_uuid().empty() ? spec.domain() : spec.status().domain_uuid());
-  if (!domain.ok()) return domain.status();
-  const absl::StatusOr<Entry*> entry = MakeEntry(*id, spec, *domain);
-  if (!entry.ok()) return entry.status();
+  const absl::StatusOr<replication::v1::DomainDescription> domain = host_->Describe(spec.status().domain_uuid());
+  if (absl::IsNotFound(domain.status())) {
+    LogWarning(name, ": its guest is not on this host any more: ", domain.status().message());
+    const absl::Status ended = store_->Write(name, {record->generation, record->ownership_moved, ""});
+    if (!ended.ok()) LogError(name, ": ", ended.message());
+    return false;
+  }
+  const absl::StatusOr<Entry*> entry = domain.ok() ? MakeEntry(*id, spec, *domain) : domain.status();
+  if (!entry.ok()) {
+    LogError(name, ": not recovered, its output stays held: ", entry.status().message());
+    return true;
+  }
   LogInfo(name, ": found in the store, going on");
-  (*entry)->driver->Start(record->generation, /*recovered=*/true, [name](absl::Status status) {
-    if (!status.ok()) LogError(name, ": ", status.message());
-  });
   changes_.Notify();
-  return absl::OkStatus();
+  host_->RecoverGuest(domain->domid(), [this, id = *id, name, generation = record->generation](absl::Status status) {
+    if (!status.ok()) LogError(name, ": ", status.message());
+    const auto found = entries_.find(id);
+    if (found == entries_.end()) return;
+    found->second->started = true;
+    found->second->driver->Start(generation, /*recovered=*/true, [name](absl::Status started) {
+      if (!started.ok()) LogError(name, ": ", started.message());
+    });
+  });
+  return true;
 }
 
 void ProtectionRegistry::Create(const control::v1::CreateProtectionRequest& request, Answer answer) {
@@ -128,6 +148,7 @@ void ProtectionRegistry::Create(const control::v1::CreateProtectionRequest& requ
   LogInfo(spec.name(), ": protecting domain ", domain->name(), " (id ", domain->domid(), ") with ",
           spec.secondary_address(), ", generation ", spec.generation());
   changes_.Notify();
+  entry->started = true;
   entry->driver->Start(spec.generation(), /*recovered=*/false, [this, id, answer](absl::Status status) {
     const auto found = entries_.find(id);
     if (status.ok() && found != entries_.end()) return answer(Describe(*found->second));
@@ -148,6 +169,12 @@ absl::StatusOr<ProtectionRegistry::Entry*> ProtectionRegistry::Find(const std::s
   if (found != entries_.end()) return found->second.get();
   return absl::NotFoundError(
       absl::StrCat(name, " does not exist here; ListProtections has the ", entries_.size(), " that do"));
+}
+
+absl::StatusOr<ProtectionRegistry::Entry*> ProtectionRegistry::FindStarted(const std::string& name) const {
+  absl::StatusOr<Entry*> entry = Find(name);
+  if (!entry.ok() || (*entry)->started) return entry;
+  return absl::UnavailableError(absl::StrCat(name, " is being recovered after a restart: try again in a moment"));
 }
 
 control::v1::Protection ProtectionRegistry::Describe(const Entry& entry) const {
@@ -174,7 +201,7 @@ std::vector<control::v1::Protection> ProtectionRegistry::List() const {
 }
 
 void ProtectionRegistry::Update(const control::v1::UpdateProtectionRequest& request, Answer answer) {
-  const absl::StatusOr<Entry*> entry = Find(request.protection().name());
+  const absl::StatusOr<Entry*> entry = FindStarted(request.protection().name());
   if (!entry.ok()) return answer(entry.status());
   Protection changed = (*entry)->spec;
   changed.set_generation((*entry)->driver->core().snapshot().generation);
@@ -195,7 +222,7 @@ void ProtectionRegistry::Update(const control::v1::UpdateProtectionRequest& requ
 }
 
 void ProtectionRegistry::Delete(const control::v1::DeleteProtectionRequest& request, Done done) {
-  const absl::StatusOr<Entry*> entry = Find(request.name());
+  const absl::StatusOr<Entry*> entry = FindStarted(request.name());
   if (!entry.ok()) {
     const bool missing = absl::IsNotFound(entry.status());
     return done(missing && request.allow_missing() ? absl::OkStatus() : entry.status());
@@ -218,7 +245,7 @@ void ProtectionRegistry::Delete(const control::v1::DeleteProtectionRequest& requ
 }
 
 void ProtectionRegistry::Fence(const control::v1::FenceProtectionRequest& request, Answer answer) {
-  const absl::StatusOr<Entry*> entry = Find(request.name());
+  const absl::StatusOr<Entry*> entry = FindStarted(request.name());
   if (!entry.ok()) return answer(entry.status());
   if (request.generation() == 0) {
     return answer(absl::InvalidArgumentError(
@@ -232,9 +259,13 @@ void ProtectionRegistry::Fence(const control::v1::FenceProtectionRequest& reques
 }
 
 void ProtectionRegistry::Shutdown(std::function<void()> done) {
-  auto waiting = std::make_shared<size_t>(entries_.size());
-  if (*waiting == 0) return done();
+  std::vector<std::shared_ptr<Entry>> started;
   for (const auto& [id, entry] : entries_) {
+    if (entry->started) started.push_back(entry);
+  }
+  auto waiting = std::make_shared<size_t>(started.size());
+  if (*waiting == 0) return done();
+  for (const std::shared_ptr<Entry>& entry : started) {
     const std::string name = entry->spec.name();
     const uint64_t generation = entry->driver->core().snapshot().generation;
     entry->driver->Delete(generation, /*unprotect_without_secondary=*/false,

@@ -30,9 +30,9 @@ class ProtectionRegistry {
   ProtectionRegistry(Scheduler* scheduler, GenerationStore* store, ProtectedHost* host);
   ~ProtectionRegistry();
 
-  // Goes on with a protection that a dead predecessor has left in the store. NOT_FOUND if the record is of a protection
-  // that had ended.
-  absl::Status Recover(const std::string& name);
+  // Goes on with a protection that a dead predecessor has left in the store ("protections/<id>"). False if there is
+  // nothing to go on with: it had ended, or its guest is not on this host any more.
+  bool Recover(const std::string& name);
 
   void Create(const control::v1::CreateProtectionRequest& request, Answer answer);
   absl::StatusOr<Protection> Get(const std::string& name) const;
@@ -52,6 +52,7 @@ class ProtectionRegistry {
  private:
   struct Entry;
   absl::StatusOr<Entry*> Find(const std::string& name) const;
+  absl::StatusOr<Entry*> FindStarted(const std::string& name) const;
   absl::StatusOr<Entry*> MakeEntry(const std::string& id, Protection spec,
                                    const replication::v1::DomainDescription& domain);
   Protection Describe(const Entry& entry) const;

@@ -1,0 +1,62 @@
+#include "common/agent/termination.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+
+#include <thread>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/log.h"
+
+namespace romulus {
+
+absl::StatusOr<TerminationSignals> TerminationSignals::Block() {
+  signal(SIGPIPE, SIG_IGN);
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  if (const int error = pthread_sigmask(SIG_BLOCK, &signals, nullptr); error != 0) {
+    return absl::InternalError(absl::StrCat("can't block signals: ", strerror(error)));
+  }
+  UniqueFd fd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!fd.valid()) return absl::InternalError(absl::StrCat("can't make a signalfd: ", strerror(errno)));
+  return TerminationSignals(std::move(fd));
+}
+
+void ServeUntilTerminated(EventLoop& loop, const TerminationSignals& signals, std::unique_ptr<ControlServer> server,
+                          std::function<void(std::function<void()> done)> wind_down, absl::Duration limit) {
+  std::thread closer;
+  bool told = false;
+  const auto close = [&] {
+    if (closer.joinable()) return;
+    closer = std::thread([&] {
+      server.reset();
+      loop.Quit();
+    });
+  };
+  loop.WatchReadable(signals.fd(), [&] {
+    signalfd_siginfo info;
+    if (read(signals.fd(), &info, sizeof(info)) != sizeof(info)) return;
+    if (told) {
+      LogWarning("told to end again: ending at once");
+      return close();
+    }
+    told = true;
+    LogInfo("told to end by signal ", info.ssi_signo, ": winding down");
+    loop.After(limit, [&] {
+      LogWarning("winding down takes too long: ending as it is");
+      close();
+    });
+    wind_down(close);
+  });
+  loop.Run();
+  loop.Unwatch(signals.fd());
+  closer.join();
+}
+
+}  // namespace romulus

@@ -1,0 +1,49 @@
+#include "primary/agent/primary_agent.h"
+
+#include <memory>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "common/base/log.h"
+#include "common/ownership/file_generation_store.h"
+#include "primary/control/protection_registry.h"
+#include "primary/control/protection_service.h"
+
+namespace romulus {
+namespace {
+
+// Longer than any link timeout that makes sense with a service manager that waits a minute.
+constexpr absl::Duration kWindDownLimit = absl::Seconds(45);
+
+}  // namespace
+
+absl::Status RunPrimaryAgent(const PrimaryAgentOptions& options, const TerminationSignals& signals, EventLoop& loop,
+                             ProtectedHost& host, HostService& host_service) {
+  absl::StatusOr<std::unique_ptr<FileGenerationStore>> store = FileGenerationStore::Open(options.state_directory);
+  if (!store.ok()) return store.status();
+  const absl::StatusOr<std::vector<std::string>> known = (*store)->List();
+  if (!known.ok()) return known.status();
+
+  ProtectionRegistry registry(&loop, store->get(), &host);
+  ProtectionService service(&loop, &registry);
+  absl::StatusOr<std::unique_ptr<ControlServer>> server =
+      ControlServer::Start(options.control_address, {&service, &host_service});
+  if (!server.ok()) return server.status();
+
+  loop.Post([&] {
+    std::set<std::string> living;
+    for (const std::string& protection : *known) {
+      if (registry.Recover(protection)) living.insert(protection);
+    }
+    host.RemoveLeftovers(living);
+  });
+  LogInfo("primary agent serves on ", options.control_address);
+  ServeUntilTerminated(
+      loop, signals, *std::move(server), [&](std::function<void()> done) { registry.Shutdown(std::move(done)); },
+      kWindDownLimit);
+  LogInfo("primary agent has ended");
+  return absl::OkStatus();
+}
+
+}  // namespace romulus
