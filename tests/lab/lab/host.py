@@ -19,6 +19,9 @@ XEN_ARGUMENTS = (
 )
 DOM0_ARGUMENTS = "console=hvc0 quiet mitigations=off rdinit=/init net.ifnames=0"
 
+# The card of each network in dom0, in the order in which QEMU gets them.
+CARDS = {name: f"eth{index}" for index, name in enumerate(network.NETWORKS)}
+
 INSTALL_FOLDER = "/opt/romulus/bin"
 
 
@@ -129,6 +132,20 @@ class Host:
         its packets vanish at the switch, both ways)."""
         self._switch.plug(self.name, which, state != "silent")
         self.monitor("set_link", name=which, up=state != "off")
+
+    def drop_incoming(self, which, drop=True):
+        """One half of a partition: what network `which` brings is lost, what the host sends still leaves."""
+        card = CARDS[which]
+        if drop:
+            self.sh(f"tc qdisc add dev {card} clsact && tc filter add dev {card} ingress matchall action drop")
+        else:
+            self.sh(f"tc qdisc del dev {card} clsact")
+
+    def delay_outgoing(self, which, milliseconds):
+        """Everything the host sends on network `which` leaves this much later; 0 ends it."""
+        self.sh(f"tc qdisc del dev {CARDS[which]} root 2>/dev/null", check=False)
+        if milliseconds:
+            self.sh(f"tc qdisc add dev {CARDS[which]} root netem delay {milliseconds}ms limit 100000")
 
     def _qemu_log(self):
         return (self.folder / "qemu.log").read_text(errors="replace").strip()[-500:]

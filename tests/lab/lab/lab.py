@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 
-from . import cache, client, host, images, network, progress
+from . import cache, client, host, images, network, process, progress
 
 STATE_ROOT = pathlib.Path("/run/romulus-lab")
 GUEST = "ledger"
@@ -69,6 +69,7 @@ class Lab:
         progress.say(f"lab {self.id}: {' and '.join(self.hosts)} up in {time.monotonic() - started:.1f} s")
 
     def _prepare(self):
+        _sweep()
         if (self.folder / "lab.json").exists():
             # What a killed run left behind is taken down; a running one is not ours to touch.
             old = Lab(self.id)
@@ -76,7 +77,8 @@ class Lab:
                 raise SystemExit(f"lab {self.id} is running")
             old.down()
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "lab.json").write_text(json.dumps({"hosts": list(self.hosts)}))
+        driver = None if self.detached else vars(process.Process.of(os.getpid()))
+        (self.folder / "lab.json").write_text(json.dumps({"hosts": list(self.hosts), "driver": driver}))
         self.network.delete()
         self.network.create()
         self.network.enter()
@@ -131,6 +133,12 @@ class Lab:
         for each in self.hosts.values():
             each.install(files)
 
+    def power_on(self, powered_off):
+        """Boots a host again after a power cut, from nothing: no guest, no files but the image's."""
+        powered_off.start(images.images(), detached=self.detached)
+        powered_off.wait_ready()
+        powered_off.set_clock()
+
     def start_client(self, **options):
         """Starts the ledger client in its namespace; see client.LedgerClient for the options."""
         started = client.LedgerClient(self.network, **options)
@@ -143,6 +151,17 @@ class Lab:
 
     def mend_replication(self):
         self.alpha.set_link("replication", "on")
+
+
+def _sweep():
+    """Takes down what drivers left behind that were killed before they could clean up."""
+    for saved in STATE_ROOT.glob("*/lab.json"):
+        try:
+            driver = json.loads(saved.read_text()).get("driver")
+        except (FileNotFoundError, json.JSONDecodeError):
+            continue  # just being made or taken down by another process
+        if driver and not process.Process(**driver).alive():
+            Lab(saved.parent.name).down()
 
 
 def _snapshot_inputs():
@@ -161,6 +180,7 @@ def _make_snapshots(folder):
     if pid == 0:
         status = 1
         try:
+            process.die_with_parent()
             with Lab(f"snap{os.getpid()}") as lab:
                 lab.up(snapshot=False)
                 time.sleep(2)  # let the guest's and dom0's start-up work end
