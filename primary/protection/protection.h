@@ -2,7 +2,9 @@
 #define ROMULUS_PRIMARY_PROTECTION_PROTECTION_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -28,7 +30,7 @@ namespace romulus::protection {
 //                                                   else misbehaved
 //  SessionStopped   !        misbehaved  void       void                           void             -
 //  StandbyFailed    !        misbehaved  void       void                           void             -
-//  FenceReceived    !        misbehaved  fence      fence                          fence            -
+//  FenceReceived    !        misbehaved  fence      fence                          -                -
 //  Suspended        !        !           open epoch Capturing(n): open epoch       permit resume    permit resume
 //  Captured         !        !           !          Capturing(n): send; else !     -                -
 //  SourceEnded      !        !           local failure (with session)              remember         go on
@@ -184,6 +186,7 @@ class Protection {
   void End(absl::Status why, bool release, std::vector<RequestId> requests);
   void EndSteps(int from_step);
   void RequestNext(uint64_t epoch, absl::Duration epoch_start, absl::Duration now);
+  void ApplyUpdate(const event::UpdateRequested& update);
   void ReplyAll(std::vector<RequestId>& requests, const absl::Status& status);
   void NoteError(const absl::Status& status) { last_error_ = status; }
 
@@ -204,6 +207,8 @@ class Protection {
   bool standby_may_exist_ = false;
   bool attached_ = false;
   bool domain_gone_ = false;
+  bool moved_ = false;     // The other host owns the guest.
+  bool recorded_ = false;  // The store has a record that End must end.
   std::vector<RequestId> create_requests_;
   std::optional<PendingFence> pending_fence_;
   std::optional<event::UpdateRequested> pending_update_;

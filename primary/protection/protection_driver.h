@@ -115,7 +115,11 @@ class ProtectionDriver {
   protection::RequestId NewRequest(Done done);
   void OnMessage(const replication::v1::SecondaryMessage& message);
   void OnCaptured(CheckpointSource::Captured captured);
+  void OnLinkClosed(LinkSession* session, absl::Status status);
+  void DropLater(std::shared_ptr<void> object);
+  void ForgetSession();
   void TraceCommit(uint64_t epoch);
+  absl::Duration Now() const { return seams_.scheduler->Now(); }
 
   const std::string protection_;
   replication::v1::OpenSession open_session_;
@@ -150,8 +154,6 @@ class ProtectionDriver {
   uint64_t seeding_pages_sent_ = 0;
   absl::Status last_error_;
   absl::Duration last_error_at_;
-  // Expires with the driver: what is posted to the scheduler checks it.
-  std::shared_ptr<bool> alive_;
 };
 
 }  // namespace romulus

@@ -23,20 +23,20 @@ namespace romulus::standby {
 //                                                       activate       fenced, else
 //                                                                      back
 //  Prepared          !            accepted   !          !              !              !           !        -
-//  Seeded            -            protocol   commit 1   protocol       drop           -           -        -
-//  CheckpointArrived -            protocol   protocol   apply, commit  drop           -           -        -
+//  Seeded            -            protocol   commit 1   protocol       protocol       -           -        -
+//  CheckpointArrived -            protocol   protocol   apply, commit  apply, commit  -           -        -
 //  Applied           -            -          -          window         window         -           -        -
 //  Broken            !            discard    discard    discard, tell  discard, tell  (Activated  -        -
 //                                                       the primary                   says it)
 //  StopSession       -            discard    discard    discard        discard        -           -        -
 //  Fenced            -            protocol   protocol   remember       activate       -           -        -
-//  Activate          refuse       refuse     refuse     fence/activate refuse (busy)  join        same: OK refuse
+//  Activate          refuse       refuse     refuse     fence/activate join           join        same: OK refuse
 //  Delete            forget       refuse     refuse     link dead:     refuse         refuse      forget   join
 //                                                       discard
 // A session of a generation that is too low is refused with ABORTED in every state.
 class Standby {
  public:
-  Standby() = default;
+  Standby();
 
   std::vector<action::Action> Step(const event::Event& event);
 
@@ -65,7 +65,7 @@ class Standby {
   };
   struct AwaitingFence {
     Ready ready;
-    RequestId request = 0;
+    std::vector<RequestId> requests;
     uint64_t generation = 0;
     bool primary_fenced = false;  // The caller's word.
   };
@@ -146,6 +146,9 @@ class Standby {
   void BeginActivation(uint64_t generation, std::vector<RequestId> requests);
   void AbandonFence(absl::Status why);
   void TakeDeferred(Ready& ready);
+  Ready* ready();
+  bool has_target() const;
+  void ReplyAll(const std::vector<RequestId>& requests, const absl::Status& status);
 
   State state_;
   std::vector<action::Action> actions_;
@@ -158,7 +161,7 @@ class Standby {
   Offer session_;  // What it was opened with.
   std::optional<Offer> pending_accept_;
   std::optional<PendingActivation> pending_activation_;
-  std::optional<RequestId> pending_forget_;
+  std::vector<RequestId> pending_forget_;
   bool shutting_down_ = false;
   absl::Status last_error_;
 };

@@ -24,9 +24,9 @@ namespace romulus {
 // Keeps the standby of one protection: executes what standby::Standby decides, on the seams, and tells it what came of
 // it. Decides nothing. The agent and the simulation use this same class.
 //
-// One per protection id, from its first session (or from a record found in the store) until phase kNone after a
-// Delete. Everything runs on the scheduler's thread. Callbacks may come from within a call; the driver may be destroyed
-// from a task posted by them, not by them. Destruction without Shutdown is as a crash of the agent.
+// One per protection id, from its first session (or from a record found in the store) until finished(). Everything runs
+// on the scheduler's thread. Callbacks may come from within a call; the driver may be destroyed from a task posted by
+// them, not by them. Destruction without Shutdown is as a crash of the agent.
 class StandbyDriver {
  public:
   struct Seams {
@@ -80,6 +80,8 @@ class StandbyDriver {
     CheckpointTarget::ActivationTimes activation;
   };
   Status status() const;
+  // Nothing is here any more, and no link waits to be closed by its primary: the driver can be destroyed.
+  bool finished() const { return phase() == standby::Standby::Phase::kNone && links_.empty(); }
   standby::Standby::Phase phase() const { return core_.snapshot().phase; }
   const standby::Standby& core() const { return core_; }
 
@@ -97,6 +99,10 @@ class StandbyDriver {
   standby::RequestId NewRequest(Done done);
   absl::Duration Now() const { return seams_.scheduler->Now(); }
   void DropLater(std::shared_ptr<void> object);
+  void OnMessage(const replication::v1::PrimaryMessage& message);
+  void OnLinkClosed(standby::SessionId id, absl::Status status);
+  void NoteHeard();
+  void DropTarget();
 
   const std::string protection_;
   Seams seams_;
@@ -104,7 +110,6 @@ class StandbyDriver {
   standby::Standby core_;
   ActionFilter action_filter_;
   absl::Status record_error_;
-  std::string record_detail_;
 
   std::deque<standby::event::Event> queue_;
   bool draining_ = false;
@@ -117,7 +122,6 @@ class StandbyDriver {
   standby::SessionId next_session_ = 1;
   std::shared_ptr<LinkSession> link_;
   replication::v1::OpenSession session_;
-  uint64_t session_generation_ = 0;
   std::shared_ptr<TargetRun> target_;
   std::shared_ptr<CheckpointSink> seed_sink_;
   uint32_t domid_ = 0;
@@ -128,11 +132,11 @@ class StandbyDriver {
   // Measurements.
   std::optional<absl::Duration> committed_at_;
   std::optional<absl::Duration> heard_at_;
+  uint64_t received_bytes_ = 0;
   absl::Duration detect_;
   CheckpointTarget::ActivationTimes activation_;
   absl::Status last_error_;
   absl::Duration last_error_at_;
-  std::shared_ptr<bool> alive_;
 };
 
 }  // namespace romulus

@@ -1,0 +1,371 @@
+#include "primary/protection/protection_driver.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/log.h"
+
+namespace romulus {
+
+namespace event = protection::event;
+namespace action = protection::action;
+using replication::v1::SecondaryMessage;
+
+// One link, from Open to OnClosed. Once it is not the driver's present link any more, what comes from it is stale.
+class ProtectionDriver::LinkSession : public PrimaryLink::Observer {
+ public:
+  LinkSession(ProtectionDriver* driver, std::unique_ptr<PrimaryLink> link) : driver_(driver), link(std::move(link)) {}
+
+  void OnMessage(const SecondaryMessage& message) override {
+    if (driver_->link_.get() == this) driver_->OnMessage(message);
+  }
+  void OnClosed(absl::Status status) override { driver_->OnLinkClosed(this, std::move(status)); }
+
+ private:
+  ProtectionDriver* const driver_;
+
+ public:
+  const std::unique_ptr<PrimaryLink> link;
+};
+
+class ProtectionDriver::SourceRun : public CheckpointSource::Observer {
+ public:
+  SourceRun(ProtectionDriver* driver, std::unique_ptr<CheckpointSource> source)
+      : driver_(driver), source(std::move(source)) {}
+
+  void OnSeeding(std::shared_ptr<CheckpointReader> reader) override {
+    driver_->reader_ = std::move(reader);
+    driver_->Post(event::SeedingBegun{});
+  }
+  void OnSeedingProgress(uint64_t pages_sent, uint64_t) override {
+    driver_->seeding_pages_sent_ = pages_sent;
+    driver_->observer_->OnChanged(false);
+  }
+  void OnSuspended(uint64_t epoch) override {
+    driver_->epoch_started_[epoch + 1] = driver_->Now();
+    driver_->Post(event::Suspended{epoch, driver_->Now()});
+  }
+  void OnCaptured(CheckpointSource::Captured captured) override { driver_->OnCaptured(std::move(captured)); }
+  void OnEnded(absl::Status status) override {
+    driver_->DropLater(std::move(driver_->source_));
+    driver_->Post(event::SourceEnded{std::move(status)});
+  }
+
+ private:
+  ProtectionDriver* const driver_;
+
+ public:
+  const std::unique_ptr<CheckpointSource> source;
+};
+
+// One action. OK, or what failed.
+struct ProtectionDriver::Executor {
+  ProtectionDriver& d;
+  // Comes before every other event.
+  std::vector<event::Event>& results;
+
+  absl::Status Check(protection::Effect effect, absl::Status status) {
+    if (!status.ok()) results.push_back(event::EffectFailed{effect, status});
+    return status;
+  }
+  template <typename Change>
+  void SendMessage(Change change) {
+    replication::v1::PrimaryMessage message;
+    change(message);
+    d.link_->link->Send(std::move(message));
+  }
+
+  absl::Status operator()(const action::AttachEgress&) {
+    absl::Status status = Check(protection::Effect::kAttach, d.seams_.egress->Attach());
+    if (status.ok()) results.push_back(event::EgressAttached{d.seams_.egress->adopted()});
+    return status;
+  }
+  absl::Status operator()(const action::OpenEpoch&) {
+    return Check(protection::Effect::kOpenEpoch, d.seams_.egress->OpenEpoch());
+  }
+  absl::Status operator()(const action::ReleaseEpoch& a) {
+    absl::Status status = Check(protection::Effect::kRelease, d.seams_.egress->ReleaseEpoch());
+    if (status.ok()) d.TraceCommit(a.epoch);
+    return status;
+  }
+  absl::Status operator()(const action::PassThrough&) {
+    return Check(protection::Effect::kPassThrough, d.seams_.egress->PassThrough());
+  }
+  absl::Status operator()(const action::DiscardHeld&) {
+    return Check(protection::Effect::kDiscard, d.seams_.egress->Discard());
+  }
+  absl::Status operator()(const action::DetachEgress&) {
+    return Check(protection::Effect::kDetach, d.seams_.egress->Detach());
+  }
+  absl::Status operator()(const action::PauseGuest&) {
+    return Check(protection::Effect::kPause, d.seams_.guest->Pause());
+  }
+  absl::Status operator()(const action::UnpauseGuest&) {
+    return Check(protection::Effect::kUnpause, d.seams_.guest->Unpause());
+  }
+  absl::Status operator()(const action::WriteRecord& a) {
+    GenerationStore::Record record;
+    record.generation = a.generation;
+    record.ownership_moved = a.ownership_moved;
+    if (!a.ended) record.detail = d.record_detail_;
+    return Check(protection::Effect::kWriteRecord, d.seams_.store->Write(d.protection_, record));
+  }
+  absl::Status operator()(const action::OpenLink& a) {
+    d.link_ = std::make_shared<LinkSession>(&d, d.seams_.new_link());
+    d.link_->link->Open(a.generation, d.open_session_, d.link_.get());
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const action::CloseLink&) {
+    d.ending_links_.push_back(d.link_);
+    std::exchange(d.link_, nullptr)->link->Close();
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const action::SendStopSession& a) {
+    SendMessage([&](auto& message) { message.mutable_stop_session()->set_reason(a.reason); });
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const action::SendFenced& a) {
+    SendMessage([&](auto& message) { message.mutable_fenced()->set_next_generation(a.next_generation); });
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const action::SendCheckpoint& a) {
+    d.link_->link->SendCheckpoint(a.epoch, d.reader_);
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const action::CancelTransfer&) {
+    if (d.reader_ != nullptr) std::exchange(d.reader_, nullptr)->Cancel();
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const action::StartSource&) {
+    d.ForgetSession();
+    d.source_ = std::make_shared<SourceRun>(&d, d.seams_.new_source());
+    d.source_->source->Start(d.source_.get());
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const action::RequestCheckpoint& a) {
+    d.source_->source->RequestCheckpoint(a.epoch);
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const action::PermitResume& a) {
+    d.source_->source->PermitResume(a.epoch);
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const action::StopSource&) {
+    d.source_->source->Stop();
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const action::ArmTimer& a) {
+    Scheduler::TimerId& id = d.timers_[a.timer];
+    d.seams_.scheduler->Cancel(id);
+    id = d.seams_.scheduler->After(a.delay, [driver = &d, timer = a.timer] {
+      driver->timers_[timer] = Scheduler::kNoTimer;
+      driver->Post(event::TimerFired{timer});
+    });
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const action::CancelTimer& a) {
+    d.seams_.scheduler->Cancel(std::exchange(d.timers_[a.timer], Scheduler::kNoTimer));
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const action::Reply& a) {
+    auto request = d.requests_.find(a.request);
+    if (request == d.requests_.end()) return absl::OkStatus();
+    Done done = std::move(request->second);
+    d.requests_.erase(request);
+    done(a.status);
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const action::Continue& a) {
+    results.push_back(event::Continued{a.milestone});
+    return absl::OkStatus();
+  }
+};
+
+ProtectionDriver::ProtectionDriver(std::string protection, const protection::Config& config,
+                                   const replication::v1::OpenSession& open_session, std::string record_detail,
+                                   Seams seams, Observer* observer)
+    : protection_(std::move(protection)),
+      open_session_(open_session),
+      record_detail_(std::move(record_detail)),
+      seams_(std::move(seams)),
+      observer_(observer),
+      core_(config) {
+  ROMULUS_CHECK(!record_detail_.empty());
+  open_session_.set_protection(protection_);
+  open_session_.set_link_timeout_ms(static_cast<uint32_t>(absl::ToInt64Milliseconds(config.link_timeout)));
+  open_session_.set_failover_policy(config.failover_policy == protection::FailoverPolicy::kOnLinkLoss
+                                        ? replication::v1::ON_LINK_LOSS
+                                        : replication::v1::BY_REQUEST);
+}
+
+ProtectionDriver::~ProtectionDriver() {
+  ROMULUS_CHECK(!draining_);
+  for (const auto& [name, id] : timers_) seams_.scheduler->Cancel(id);
+  if (reader_ != nullptr) reader_->Cancel();
+}
+
+void ProtectionDriver::Start(uint64_t generation, bool recovered, Done done) {
+  absl::StatusOr<GenerationStore::Record> record = seams_.store->Read(protection_);
+  if (!record.ok() && !absl::IsNotFound(record.status())) return done(record.status());
+  event::Start start{NewRequest(std::move(done)), generation};
+  if (record.ok()) {
+    start.stored_generation = record->generation;
+    start.stored_ownership_moved = record->ownership_moved;
+  }
+  start.recovered = recovered;
+  Post(start);
+}
+
+void ProtectionDriver::Delete(uint64_t generation, bool unprotect_without_secondary, Done done) {
+  Post(event::DeleteRequested{NewRequest(std::move(done)), generation, unprotect_without_secondary});
+}
+
+void ProtectionDriver::Fence(uint64_t generation, Done done) {
+  Post(event::FenceRequested{NewRequest(std::move(done)), generation});
+}
+
+void ProtectionDriver::UpdateSettings(const Update& update, Done done) {
+  Post(event::UpdateRequested{NewRequest(std::move(done)), update.generation, update.interval, update.loss_policy});
+}
+
+protection::RequestId ProtectionDriver::NewRequest(Done done) {
+  requests_[next_request_] = std::move(done);
+  return next_request_++;
+}
+
+void ProtectionDriver::Post(event::Event event) {
+  queue_.push_back(std::move(event));
+  if (!draining_) Drain();
+}
+
+void ProtectionDriver::Drain() {
+  draining_ = true;
+  protection::Protection::Phase before = phase();
+  while (!queue_.empty()) {
+    event::Event event = std::move(queue_.front());
+    queue_.pop_front();
+    std::vector<action::Action> actions = core_.Step(event);
+    std::vector<event::Event> results;
+    Executor executor{*this, results};
+    for (const action::Action& action : actions) {
+      if (action_filter_ && !action_filter_(action)) continue;
+      if (!std::visit(executor, action).ok()) break;
+    }
+    queue_.insert(queue_.begin(), results.begin(), results.end());
+  }
+  absl::Status error = core_.snapshot().last_error;
+  if (error != last_error_) {
+    last_error_ = std::move(error);
+    last_error_at_ = Now();
+  }
+  draining_ = false;
+  observer_->OnChanged(phase() != before);
+}
+
+void ProtectionDriver::OnMessage(const SecondaryMessage& message) {
+  switch (message.body_case()) {
+    case SecondaryMessage::kSessionAccepted:
+      return Post(event::SessionAccepted{});
+    case SecondaryMessage::kCheckpointCommit:
+      return Post(event::Commit{message.checkpoint_commit().epoch(), Now()});
+    case SecondaryMessage::kSessionStopped:
+      return Post(event::SessionStopped{});
+    case SecondaryMessage::kFence:
+      return Post(event::FenceReceived{message.fence().next_generation()});
+    case SecondaryMessage::kStandbyFailed:
+      return Post(event::StandbyFailed{message.standby_failed().reason()});
+    case SecondaryMessage::kHeartbeat:
+    case SecondaryMessage::kDirtyPageList:
+    case SecondaryMessage::BODY_NOT_SET:
+      return Post(event::PeerMisbehaved{absl::StrCat("message of kind ", static_cast<int>(message.body_case()))});
+  }
+}
+
+void ProtectionDriver::OnLinkClosed(LinkSession* session, absl::Status status) {
+  if (link_.get() == session) {
+    DropLater(std::move(link_));
+    Post(event::LinkClosed{std::move(status)});
+    return;
+  }
+  for (auto ending = ending_links_.begin(); ending != ending_links_.end(); ++ending) {
+    if (ending->get() != session) continue;
+    DropLater(std::move(*ending));
+    ending_links_.erase(ending);
+    return;
+  }
+}
+
+void ProtectionDriver::OnCaptured(CheckpointSource::Captured captured) {
+  uint64_t epoch = captured.epoch;
+  if (captured.reader != nullptr) reader_ = std::move(captured.reader);
+  captured_at_ = Now();
+  dirty_pages_last_ = captured.dirty_pages;
+  captured_ = std::move(captured);
+  Post(event::Captured{epoch});
+}
+
+// An object must not go while one of its callbacks runs.
+void ProtectionDriver::DropLater(std::shared_ptr<void> object) {
+  seams_.scheduler->Post([object = std::move(object)] {});
+}
+
+void ProtectionDriver::ForgetSession() {
+  captured_.reset();
+  epoch_started_.clear();
+  commits_.clear();
+  seeding_pages_sent_ = 0;
+}
+
+void ProtectionDriver::TraceCommit(uint64_t epoch) {
+  absl::Duration now = Now();
+  ++checkpoints_committed_;
+  commits_.push_back(now);
+  if (commits_.size() > RecentSpread::kCapacity) commits_.pop_front();
+  committed_state_at_ = epoch_started_[epoch + 1];
+  if (!captured_.has_value() || captured_->epoch != epoch) return;
+
+  EpochTrace trace;
+  trace.epoch = epoch;
+  trace.pause = captured_->pause;
+  trace.suspend = captured_->suspend;
+  trace.copy = captured_->copy;
+  trace.resume = captured_->resume;
+  trace.commit = now - captured_at_;
+  trace.dirty_pages = captured_->dirty_pages;
+  trace.bytes = captured_->length;
+  auto started = epoch_started_.find(epoch);
+  if (started != epoch_started_.end()) {
+    trace.output_delay = now - started->second;
+    output_delay_.Add(absl::ToInt64Nanoseconds(trace.output_delay));
+    dirty_pages_.Add(static_cast<int64_t>(trace.dirty_pages));
+  }
+  pause_.Add(absl::ToInt64Nanoseconds(trace.pause));
+  epoch_started_.erase(epoch_started_.begin(), epoch_started_.upper_bound(epoch));
+  captured_.reset();
+  observer_->OnCheckpoint(trace);
+}
+
+ProtectionDriver::Status ProtectionDriver::status() {
+  Status status;
+  status.core = core_.snapshot();
+  status.checkpoints_committed = checkpoints_committed_;
+  if (committed_state_at_.has_value()) status.last_commit_age = Now() - *committed_state_at_;
+  status.pause_ns = pause_.spread();
+  status.output_delay_ns = output_delay_.spread();
+  status.dirty_pages = dirty_pages_.spread();
+  status.dirty_pages_last = dirty_pages_last_;
+  if (link_ != nullptr) status.sent_bytes = link_->link->sent_bytes();
+  if (captured_.has_value() && captured_->epoch > 1) status.staged_bytes = captured_->length;
+  if (commits_.size() > 1 && commits_.back() > commits_.front()) {
+    status.checkpoints_per_second =
+        static_cast<double>(commits_.size() - 1) / absl::ToDoubleSeconds(commits_.back() - commits_.front());
+  }
+  status.seeding_pages_sent = seeding_pages_sent_;
+  if (!last_error_.ok()) status.last_error_age = Now() - last_error_at_;
+  // Without its figures the status is still a status.
+  if (!seams_.egress->ReadStatistics(status.egress).ok()) status.egress = {};
+  status.egress_devices = seams_.egress->devices();
+  return status;
+}
+
+}  // namespace romulus

@@ -1,0 +1,78 @@
+#include "absl/strings/str_cat.h"
+#include "primary/protection/protection.h"
+
+namespace romulus::protection {
+
+Protection::Snapshot Protection::snapshot() const {
+  Snapshot snapshot;
+  snapshot.generation = generation_;
+  snapshot.committed_epoch = committed_epoch_;
+  snapshot.sessions = sessions_;
+  snapshot.last_error = last_error_;
+  snapshot.config = config_;
+
+  Phase without_session = output_wanted_ == Output::kHeld ? Phase::kHolding : Phase::kUnprotected;
+  if (!create_requests_.empty() && !std::holds_alternative<Ended>(state_)) without_session = Phase::kConnecting;
+  auto in_epoch = [&snapshot](uint64_t executing, uint64_t checkpoint) {
+    snapshot.epoch = executing;
+    snapshot.phase = checkpoint == 1 ? Phase::kSeeding : Phase::kProtected;
+  };
+  auto ending = [&snapshot, without_session](Aftermath aftermath) {
+    snapshot.phase = aftermath == Aftermath::kDelete ? Phase::kDisengaging : without_session;
+  };
+  if (std::holds_alternative<Seeding>(state_)) {
+    in_epoch(1, 1);
+  } else if (auto* capturing = std::get_if<Capturing>(&state_)) {
+    in_epoch(capturing->epoch + (capturing->suspended ? 1 : 0), capturing->epoch);
+  } else if (auto* replicating = std::get_if<Replicating>(&state_)) {
+    in_epoch(replicating->epoch + 1, replicating->epoch);
+  } else if (auto* running = std::get_if<Running>(&state_)) {
+    in_epoch(running->epoch, running->epoch);
+  } else if (auto* stopping = std::get_if<StoppingSession>(&state_)) {
+    ending(stopping->aftermath);
+  } else if (auto* unwinding = std::get_if<Unwinding>(&state_)) {
+    ending(unwinding->aftermath);
+  } else if (std::holds_alternative<Fenced>(state_)) {
+    snapshot.phase = Phase::kFenced;
+  } else if (auto* ended = std::get_if<Ended>(&state_)) {
+    snapshot.phase = ended->why.ok() ? Phase::kEnded : Phase::kFailed;
+  } else {
+    snapshot.phase = without_session;
+  }
+  return snapshot;
+}
+
+std::string Protection::state_name() const {
+  struct Namer {
+    std::string operator()(const Idle&) { return "Idle"; }
+    std::string operator()(const Attaching&) { return "Attaching"; }
+    std::string operator()(const Connecting&) { return "Connecting"; }
+    std::string operator()(const Seeding&) { return "Seeding"; }
+    std::string operator()(const Capturing& s) {
+      return absl::StrCat(s.suspended ? "Capturing(" : "Suspending(", s.epoch, ")");
+    }
+    std::string operator()(const Replicating& s) { return absl::StrCat("Replicating(", s.epoch, ")"); }
+    std::string operator()(const Running& s) { return absl::StrCat("Running(", s.epoch, ")"); }
+    std::string operator()(const StoppingSession& s) { return absl::StrCat("StoppingSession(", For(s.aftermath), ")"); }
+    std::string operator()(const Unwinding& s) { return absl::StrCat("Unwinding(", For(s.aftermath), ")"); }
+    std::string operator()(const BackingOff&) { return "BackingOff"; }
+    std::string operator()(const Fenced& s) {
+      return absl::StrCat("Fenced(", s.generation, s.confirmed ? ")" : ", unconfirmed)");
+    }
+    std::string operator()(const Ended& s) { return s.why.ok() ? "Ended" : "Failed"; }
+    static const char* For(Aftermath aftermath) {
+      switch (aftermath) {
+        case Aftermath::kRetry:
+          return "retry";
+        case Aftermath::kFail:
+          return "fail";
+        case Aftermath::kDelete:
+          return "delete";
+      }
+      return "";
+    }
+  };
+  return std::visit(Namer{}, state_);
+}
+
+}  // namespace romulus::protection
