@@ -84,8 +84,7 @@ absl::Status WriteStandbyNodesIn(XenstoreAccess& store, const StandbyDomainIds& 
   vm.Directory("", guest_reads)
       .Value("/uuid", uuid)
       .Value("/name", StandbyName(domain.name()))
-      .Value("/start_time", absl::StrCat(time(nullptr)))
-      .Value("/image/ostype", domain.type() == replication::v1::PV ? "linux" : "hvm");
+      .Value("/start_time", absl::StrCat(time(nullptr)));
   if (!vm.status().ok()) return vm.status();
 
   NodeWriter node(store, path);
