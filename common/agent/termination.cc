@@ -28,10 +28,11 @@ absl::StatusOr<TerminationSignals> TerminationSignals::Block() {
   return TerminationSignals(std::move(fd));
 }
 
-void ServeUntilTerminated(EventLoop& loop, const TerminationSignals& signals, std::unique_ptr<ControlServer> server,
+bool ServeUntilTerminated(EventLoop& loop, const TerminationSignals& signals, std::unique_ptr<ControlServer> server,
                           std::function<void(std::function<void()> done)> wind_down, absl::Duration limit) {
   std::thread closer;
   bool told = false;
+  bool wound_down = false;
   const auto close = [&] {
     if (closer.joinable()) return;
     closer = std::thread([&] {
@@ -52,11 +53,15 @@ void ServeUntilTerminated(EventLoop& loop, const TerminationSignals& signals, st
       LogWarning("winding down takes too long: ending as it is");
       close();
     });
-    wind_down(close);
+    wind_down([&] {
+      wound_down = true;
+      close();
+    });
   });
   loop.Run();
   loop.Unwatch(signals.fd());
   closer.join();
+  return wound_down;
 }
 
 }  // namespace romulus

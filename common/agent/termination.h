@@ -25,9 +25,10 @@ class TerminationSignals {
 };
 
 // Runs `loop` until the process is told to end. Then `wind_down` is called, on the loop; when it calls its argument, or
-// after `limit` (a second signal: at once), the server ends its calls, and the function returns.
+// after `limit` (a second signal: at once), the server ends its calls, and the function returns. False: it was not wound
+// down in time; threads may still be blocked, so that the process should just exit.
 // The loop serves until the server has ended, because open calls wait for it.
-void ServeUntilTerminated(EventLoop& loop, const TerminationSignals& signals, std::unique_ptr<ControlServer> server,
+bool ServeUntilTerminated(EventLoop& loop, const TerminationSignals& signals, std::unique_ptr<ControlServer> server,
                           std::function<void(std::function<void()> done)> wind_down, absl::Duration limit);
 
 }  // namespace romulus

@@ -1,5 +1,7 @@
 #include "primary/agent/primary_agent.h"
 
+#include <unistd.h>
+
 #include <memory>
 #include <set>
 #include <utility>
@@ -39,10 +41,12 @@ absl::Status RunPrimaryAgent(const PrimaryAgentOptions& options, const Terminati
     host.RemoveLeftovers(living);
   });
   LogInfo("primary agent serves on ", options.control_address);
-  ServeUntilTerminated(
+  const bool wound_down = ServeUntilTerminated(
       loop, signals, *std::move(server), [&](std::function<void()> done) { registry.Shutdown(std::move(done)); },
       kWindDownLimit);
   LogInfo("primary agent has ended");
+  // Threads that are still blocked would keep the destructors waiting; what is left is as after a crash: recoverable.
+  if (!wound_down) _exit(1);
   return absl::OkStatus();
 }
 

@@ -1,0 +1,50 @@
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "common/xen/host_compatibility.h"
+
+namespace romulus {
+namespace {
+
+using replication::v1::HostCompatibility;
+
+HostCompatibility Host() {
+  HostCompatibility host;
+  host.set_xen_major(4);
+  host.set_xen_minor(17);
+  host.set_cpu_vendor("AuthenticAMD");
+  host.add_cpu_feature_words(0b1011);
+  host.add_cpu_feature_words(0b0100);
+  return host;
+}
+
+absl::StatusCode Check(const std::function<void(HostCompatibility&)>& change_secondary) {
+  HostCompatibility secondary = Host();
+  change_secondary(secondary);
+  return CheckCompatible(Host(), secondary).code();
+}
+
+TEST(CheckCompatible, TakesTheSameAndMore) {
+  EXPECT_EQ(Check([](HostCompatibility&) {}), absl::StatusCode::kOk);
+  EXPECT_EQ(Check([](HostCompatibility& host) { host.set_cpu_feature_words(0, 0b1111); }), absl::StatusCode::kOk);
+  EXPECT_EQ(Check([](HostCompatibility& host) { host.set_xen_minor(20); }), absl::StatusCode::kOk);
+}
+
+TEST(CheckCompatible, RefusesAnOlderXenAnotherMakerAndMissingFeatures) {
+  constexpr auto kRefused = absl::StatusCode::kFailedPrecondition;
+  EXPECT_EQ(Check([](HostCompatibility& host) { host.set_xen_minor(16); }), kRefused);
+  EXPECT_EQ(Check([](HostCompatibility& host) { host.set_cpu_vendor("GenuineIntel"); }), kRefused);
+  EXPECT_EQ(Check([](HostCompatibility& host) { host.set_cpu_feature_words(0, 0b0011); }), kRefused);
+  EXPECT_EQ(Check([](HostCompatibility& host) { host.clear_cpu_feature_words(); }), kRefused);
+}
+
+TEST(CheckCompatible, NamesTheMissingFeature) {
+  HostCompatibility secondary = Host();
+  secondary.set_cpu_feature_words(1, 0);
+  const absl::Status status = CheckCompatible(Host(), secondary);
+  EXPECT_NE(status.message().find("1*32+2"), std::string::npos) << status;
+}
+
+}  // namespace
+}  // namespace romulus
