@@ -2,8 +2,8 @@
 // a steady rate, remembers every answer, and at the end asks the service for its history and checks that it kept its
 // word (tests/lab/ledger/checker.h).
 //
-// Reads commands from stdin, one per line: `mark` (the moment of the cut), `stop`, `dirty PAGES_PER_SECOND
-// WORKING_SET_PAGES`. SIGTERM and end of stdin mean `stop`. Writes JSON lines to stdout: {"event":"connected"}, one
+// Reads commands from stdin, one per line: `mark` (the moment of the cut), `stop`, `rate PER_SECOND`, `dirty
+// PAGES_PER_SECOND WORKING_SET_PAGES`. SIGTERM and end of stdin mean `stop`. Writes JSON lines to stdout: {"event":"connected"}, one
 // {"event":"stats"} per period, at last {"event":"verdict"}. Durations in milliseconds. Exits 0 if nothing was
 // forgotten, contradicted or unverifiable and no TCP connection was lost, 1 if something was, 2 if it could not tell.
 //
@@ -96,7 +96,8 @@ std::string JsonString(const std::string& text) {
 class Client {
  public:
   explicit Client(const Options& options)
-      : options_(options), client_id_((static_cast<uint64_t>(getpid()) << 32) ^ static_cast<uint64_t>(time(nullptr))) {
+      : options_(options), client_id_((static_cast<uint64_t>(getpid()) << 32) ^ static_cast<uint64_t>(time(nullptr))),
+        rate_per_second_(options.rate_per_second) {
     address_.sin_family = AF_INET;
     address_.sin_port = htons(kLedgerPort);
     if (inet_pton(AF_INET, options.server.c_str(), &address_.sin_addr) != 1) {
@@ -157,7 +158,6 @@ class Client {
   }
 
   void Ask() {
-    double interval_ms = 1000 / options_.rate_per_second;
     double next_ask_ms = started_ms_;
     double next_stats_ms = started_ms_ + options_.stats_ms;
     double end_ms = options_.seconds > 0 ? started_ms_ + options_.seconds * 1000 : 0;
@@ -166,7 +166,7 @@ class Client {
       double now = NowMs();
       // A client that was kept from running (a busy machine) doesn't make up for what it missed.
       if (now - next_ask_ms > 1000) next_ask_ms = now;
-      for (; next_ask_ms <= now; next_ask_ms += interval_ms) AskOn(channels_[turn++ % channels_.size()]);
+      for (; next_ask_ms <= now; next_ask_ms += 1000 / rate_per_second_) AskOn(channels_[turn++ % channels_.size()]);
       if (now >= next_stats_ms) {
         Stats(now);
         next_stats_ms += options_.stats_ms;
@@ -306,6 +306,7 @@ class Client {
     for (size_t end; (end = commands_.find('\n')) != std::string::npos; commands_.erase(0, end + 1)) {
       std::string line = commands_.substr(0, end);
       uint64_t pages = 0, working_set = 0;
+      double rate = 0;
       if (line == "mark") {
         mark_ms_ = NowMs();
         answers_before_ = answers_;
@@ -314,6 +315,8 @@ class Client {
         longest_gap_ms_ = 0;
       } else if (line == "stop") {
         stop_requested = 1;
+      } else if (sscanf(line.c_str(), "rate %lf", &rate) == 1 && rate > 0) {
+        rate_per_second_ = rate;
       } else if (sscanf(line.c_str(), "dirty %" SCNu64 " %" SCNu64, &pages, &working_set) == 2) {
         for (Channel& channel : channels_) {
           if (!channel.tcp || channel.lost) continue;
@@ -431,6 +434,7 @@ class Client {
 
   const Options options_;
   const uint64_t client_id_;
+  double rate_per_second_;
   sockaddr_in address_{};
   std::vector<Channel> channels_;
   LedgerChecker checker_;

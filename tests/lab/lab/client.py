@@ -80,6 +80,11 @@ class LedgerClient:
         """Tells the client that this is the moment of the cut: before and after are counted from here."""
         self.say("mark")
 
+    def set_rate(self, per_second):
+        """How many questions per second from now on. Ask slowly while the guest's memory is copied: emulated hosts
+        spend most of their one processor on packets otherwise."""
+        self.say(f"rate {per_second}")
+
     def dirty(self, pages_per_second, working_set_pages):
         """Makes the guest write memory at this rate from now on."""
         self.say(f"dirty {pages_per_second} {working_set_pages}")

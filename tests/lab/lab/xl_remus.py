@@ -49,16 +49,16 @@ class XlRemus:
     def wait_running(self, timeout_s=300):
         """Waits for the third checkpoint: the first carries what changed while the whole memory was copied."""
         deadline = time.monotonic() + timeout_s
-        next_report = time.monotonic() + 5
+        next_report = time.monotonic() + 10
         while len(self._suspends()) < 3:
             if time.monotonic() > next_report:
                 sent = int(self._lab.alpha.out("cat /sys/class/net/eth1/statistics/tx_bytes"))
                 progress.say(f"xl remus: {sent >> 20} MiB sent")
-                next_report += 5
+                next_report += 10
             if time.monotonic() > deadline or self._sender_ended():
                 raise RuntimeError("xl remus does not run:\n" + self._lab.alpha.log("xl-remus")[-1000:] +
                                    self._lab.beta.log("xl-receive")[-1000:])
-            time.sleep(0.5)
+            time.sleep(2)  # each look costs the emulated host some 50 ms
 
     def _sender_ended(self):
         return self._lab.alpha.sh(f"kill -0 {self._sender_pid}", check=False).status != 0
