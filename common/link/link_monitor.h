@@ -12,7 +12,8 @@
 namespace romulus {
 
 // Decides for one end of one link when to send a heartbeat and when the peer is lost. Pure: `now` is any monotonic
-// clock, the same for all calls; it never goes back. Both the real and the simulated link use it. Not thread safe.
+// clock, the same for all calls; threads that read it and then wait for a lock may bring it in another order. Both the
+// real and the simulated link use it. Not thread safe.
 //
 // Silence counts only while this side could have heard the peer: not while its receiver is blocked (by a slow sink, by
 // a loop that has not taken earlier messages), and not while this side did not run at all (a stalled host, whose clock

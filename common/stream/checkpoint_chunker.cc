@@ -30,6 +30,7 @@ absl::StatusOr<CheckpointChunker::Step> CheckpointChunker::Next(replication::v1:
   payload->resize(filled);
   const absl::Status scanned = scanner_.Feed(*payload);
   if (!scanned.ok()) {
+    malformed_ = true;
     return absl::InternalError(absl::StrCat("checkpoint ", epoch_, " as captured on this host: ", scanned.message()));
   }
   digest_.Add(*payload);
@@ -39,6 +40,7 @@ absl::StatusOr<CheckpointChunker::Step> CheckpointChunker::Next(replication::v1:
     return Step::kData;
   }
   if (!scanner_.complete()) {
+    malformed_ = true;
     return absl::InternalError(absl::StrCat("checkpoint ", epoch_, " as captured on this host ends at byte ", offset,
                                             " without a CHECKPOINT record"));
   }

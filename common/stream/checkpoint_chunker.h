@@ -27,12 +27,16 @@ class CheckpointChunker {
   // An error: the reader's, or INTERNAL: what it gave is not a whole checkpoint; then there is no trailer, ever.
   absl::StatusOr<Step> Next(replication::v1::PrimaryMessage* message);
 
+  // Next failed because of what the reader gave, of which its owner knows nothing.
+  bool malformed() const { return malformed_; }
+
  private:
   const uint64_t epoch_;
   const std::shared_ptr<CheckpointReader> reader_;
   const size_t chunk_bytes_;
   RecordScanner scanner_;
   StreamDigest digest_;
+  bool malformed_ = false;
 };
 
 }  // namespace romulus

@@ -1,0 +1,40 @@
+#include "common/link/grpc_primary_link.h"
+
+#include <utility>
+
+#include "common/base/log.h"
+#include "common/link/primary_session.h"
+
+namespace romulus {
+
+GrpcPrimaryLink::GrpcPrimaryLink(Scheduler* scheduler, Options options)
+    : scheduler_(scheduler), options_(std::move(options)) {}
+
+GrpcPrimaryLink::~GrpcPrimaryLink() {
+  if (session_ != nullptr) session_->Abandon();
+}
+
+void GrpcPrimaryLink::Open(uint64_t generation, const replication::v1::OpenSession& open_session, Observer* observer) {
+  ROMULUS_CHECK(session_ == nullptr);
+  session_ = std::make_shared<PrimarySession>(scheduler_, options_, generation, observer);
+  session_->Start(open_session);
+}
+
+void GrpcPrimaryLink::SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader) {
+  ROMULUS_CHECK(session_ != nullptr);
+  session_->SendCheckpoint(epoch, std::move(reader));
+}
+
+void GrpcPrimaryLink::Send(replication::v1::PrimaryMessage message) {
+  ROMULUS_CHECK(session_ != nullptr);
+  session_->Send(std::move(message));
+}
+
+void GrpcPrimaryLink::Close() {
+  ROMULUS_CHECK(session_ != nullptr);
+  session_->Close();
+}
+
+uint64_t GrpcPrimaryLink::sent_bytes() const { return session_ == nullptr ? 0 : session_->sent_bytes(); }
+
+}  // namespace romulus

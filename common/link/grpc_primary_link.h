@@ -1,0 +1,54 @@
+#ifndef ROMULUS_COMMON_LINK_GRPC_PRIMARY_LINK_H_
+#define ROMULUS_COMMON_LINK_GRPC_PRIMARY_LINK_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/time/time.h"
+#include "common/link/replication_link.h"
+#include "common/loop/scheduler.h"
+
+namespace grpc {
+class ChannelCredentials;
+}  // namespace grpc
+
+namespace romulus {
+
+class PrimarySession;
+class WatchThread;
+
+// The primary's end over gRPC, on a connection of its own. Threads: one that reads and sends checkpoints, one for
+// heartbeats and silence; neither can block Close or the destructor (CheckpointReader::Cancel ends a blocked Read).
+class GrpcPrimaryLink final : public PrimaryLink {
+ public:
+  struct Options {
+    // "host:port".
+    std::string address;
+    // Null: plain text.
+    std::shared_ptr<grpc::ChannelCredentials> credentials;
+    // The largest CheckpointData.payload, unless the secondary takes less. It bounds how long a heartbeat waits.
+    uint32_t chunk_bytes = 256 << 10;
+    absl::Duration accept_timeout = absl::Seconds(30);
+  };
+
+  // `scheduler` outlives the link.
+  GrpcPrimaryLink(Scheduler* scheduler, Options options);
+  ~GrpcPrimaryLink() override;
+
+  // INVALID_ARGUMENT through OnClosed: open_session's times are out of bounds (LinkMonitor::OptionsFrom).
+  void Open(uint64_t generation, const replication::v1::OpenSession& open_session, Observer* observer) override;
+  void SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader) override;
+  void Send(replication::v1::PrimaryMessage message) override;
+  void Close() override;
+  uint64_t sent_bytes() const override;
+
+ private:
+  Scheduler* const scheduler_;
+  const Options options_;
+  std::shared_ptr<PrimarySession> session_;
+};
+
+}  // namespace romulus
+
+#endif  // ROMULUS_COMMON_LINK_GRPC_PRIMARY_LINK_H_

@@ -1,0 +1,101 @@
+#include "common/link/grpc_replication_service.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace romulus {
+namespace {
+
+using Reactor = grpc::ServerBidiReactor<replication::v1::PrimaryMessage, replication::v1::SecondaryMessage>;
+
+class Refusal final : public Reactor {
+ public:
+  explicit Refusal(grpc::Status status) { Finish(std::move(status)); }
+
+ private:
+  void OnDone() override { delete this; }
+};
+
+}  // namespace
+
+GrpcReplicationService::GrpcReplicationService(Scheduler* scheduler, SessionAcceptor* acceptor, Options options)
+    : scheduler_(scheduler),
+      acceptor_(acceptor),
+      options_(options),
+      watch_([this](absl::Duration now) { return Tick(now); }) {}
+
+GrpcReplicationService::~GrpcReplicationService() {
+  std::vector<std::shared_ptr<SecondarySession>> sessions;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    sessions.swap(sessions_);
+  }
+  // They wake the watch thread at their end: before it goes.
+  for (const std::shared_ptr<SecondarySession>& session : sessions) session->Join();
+}
+
+void GrpcReplicationService::Configure(const Options& options, grpc::ServerBuilder* builder) {
+  // Besides a chunk's payload: OpenSession with a domain's libxl-json.
+  constexpr int kMessageOverhead = 256 << 10;
+  builder->SetMaxReceiveMessageSize(static_cast<int>(options.chunk_bytes_max) + kMessageOverhead);
+  // What a connection may send that nobody has read: fixed, where gRPC would let it grow with the bandwidth.
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 4 << 20);
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.sessions_max);
+  // Connections that carry no session, or whose host has vanished (sessions have heartbeats of their own).
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, 60'000);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 60'000);
+}
+
+Reactor* GrpcReplicationService::Replicate(grpc::CallbackServerContext* context) {
+  std::shared_ptr<SecondarySession> session;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (sessions_.size() >= static_cast<size_t>(options_.sessions_max)) {
+      return new Refusal(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED,
+                                      absl::StrCat("this secondary has ", sessions_.size(),
+                                                   " sessions, which is all that it takes; try again later")));
+    }
+    SecondarySession::Host* const host = this;
+    session = std::make_shared<SecondarySession>(
+        scheduler_, acceptor_, host, SecondarySession::Options{options_.chunk_bytes_max, options_.open_timeout},
+        context);
+    sessions_.push_back(session);
+  }
+  session->Begin();
+  watch_.Kick();
+  return session.get();
+}
+
+absl::Status GrpcReplicationService::Admit(const std::string& protection) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto open = std::count_if(sessions_.begin(), sessions_.end(),
+                                  [&](const auto& session) { return session->open_protection() == protection; });
+  if (open <= options_.sessions_per_protection_max) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat(protection, " has ", open - 1, " open sessions here; wait until the older ones have ended"));
+}
+
+void GrpcReplicationService::Wake() { watch_.Kick(); }
+
+absl::Duration GrpcReplicationService::Tick(absl::Duration now) {
+  std::vector<std::shared_ptr<SecondarySession>> sessions;
+  std::vector<std::shared_ptr<SecondarySession>> finished;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto first_finished =
+        std::partition(sessions_.begin(), sessions_.end(), [](const auto& session) { return !session->Finished(); });
+    finished.assign(first_finished, sessions_.end());
+    sessions_.erase(first_finished, sessions_.end());
+    sessions = sessions_;
+  }
+  for (const std::shared_ptr<SecondarySession>& session : finished) session->Join();
+  absl::Duration next = absl::InfiniteDuration();
+  for (const std::shared_ptr<SecondarySession>& session : sessions) next = std::min(next, session->Tick(now));
+  return next;
+}
+
+}  // namespace romulus

@@ -1,0 +1,101 @@
+#ifndef ROMULUS_COMMON_LINK_PRIMARY_SESSION_H_
+#define ROMULUS_COMMON_LINK_PRIMARY_SESSION_H_
+
+#include <grpcpp/grpcpp.h>
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "common/link/grpc_primary_link.h"
+#include "common/link/link_monitor.h"
+#include "common/link/observer_slot.h"
+#include "common/link/outgoing_queue.h"
+#include "common/link/watch_thread.h"
+#include "proto/replication/v1/replication.grpc.pb.h"
+
+namespace romulus {
+
+// The gRPC call behind a GrpcPrimaryLink. It lives until gRPC is done with it, which may be after the link has gone;
+// nothing reaches the observer or the scheduler once the link has let go (Abandon).
+// gRPC's reactions come on its own threads and never block here; mutex_ guards everything that is not const.
+class PrimarySession final
+    : public grpc::ClientBidiReactor<replication::v1::PrimaryMessage, replication::v1::SecondaryMessage>,
+      public std::enable_shared_from_this<PrimarySession> {
+ public:
+  PrimarySession(Scheduler* scheduler, GrpcPrimaryLink::Options options, uint64_t generation,
+                 PrimaryLink::Observer* observer);
+  ~PrimarySession() override = default;
+
+  // From the scheduler's thread:
+  void Start(const replication::v1::OpenSession& open_session);
+  void Send(replication::v1::PrimaryMessage message);
+  void SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader);
+  void Close();
+  // No callback from here on. Joins the link's threads.
+  void Abandon();
+  uint64_t sent_bytes() const;
+
+ private:
+  struct Checkpoint {
+    uint64_t epoch;
+    std::shared_ptr<CheckpointReader> reader;
+  };
+  // More than this many messages that the observer has not taken: no further one is read.
+  static constexpr int kUndeliveredMax = 64;
+
+  void OnReadDone(bool ok) override;
+  void OnWriteDone(bool ok) override;
+  void OnDone(const grpc::Status& status) override;
+
+  absl::Duration Tick(absl::Duration now);
+  void SendCheckpoints();
+  void SendOne(const Checkpoint& checkpoint);
+
+  // With mutex_ held:
+  void CloseLocked(absl::Status status);
+  void ReceiveLocked();
+  void PostLocked(std::function<void(PrimaryLink::Observer*)> call);
+  void ReadLocked();
+  void WriteLocked();
+  void ReleaseHoldLocked();
+  absl::Status CheckTimesLocked(absl::Duration now);
+  absl::Status Explain(const grpc::Status& status) const;
+
+  Scheduler* const scheduler_;
+  const GrpcPrimaryLink::Options options_;
+  const uint64_t generation_;
+  const std::shared_ptr<ObserverSlot<PrimaryLink::Observer>> observer_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::unique_ptr<replication::v1::ReplicationService::Stub> stub_;
+  grpc::ClientContext context_;
+  std::shared_ptr<PrimarySession> self_;  // While gRPC knows this object.
+  std::optional<LinkMonitor> monitor_;
+  absl::Duration opened_at_;
+  bool closed_ = false;    // OnClosed was posted, or the link has gone.
+  bool reading_ = false;   // A read is outstanding.
+  bool hold_ = false;      // gRPC waits for us before OnDone.
+  bool heard_ = false;     // Anything from the peer.
+  bool accepted_ = false;  // SessionAccepted came.
+  int undelivered_ = 0;
+  replication::v1::SecondaryMessage incoming_;
+  OutgoingQueue<replication::v1::PrimaryMessage> outgoing_;
+  std::deque<Checkpoint> checkpoints_;
+  replication::v1::PrimaryMessage chunk_;  // The sender thread's, but while chunk_pending_ it is gRPC's.
+  bool chunk_pending_ = false;
+  uint32_t chunk_bytes_;
+  uint64_t sent_bytes_ = 0;
+  std::thread sender_;
+  std::unique_ptr<WatchThread> watch_;
+};
+
+}  // namespace romulus
+
+#endif  // ROMULUS_COMMON_LINK_PRIMARY_SESSION_H_

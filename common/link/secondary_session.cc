@@ -1,0 +1,340 @@
+#include "common/link/secondary_session.h"
+
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/log.h"
+#include "common/link/grpc_secondary_link.h"
+#include "common/link/watch_thread.h"
+
+namespace romulus {
+
+using replication::v1::CheckpointData;
+using replication::v1::CheckpointTrailer;
+using replication::v1::PrimaryMessage;
+using replication::v1::SecondaryMessage;
+
+namespace {
+
+constexpr size_t kProtectionNameBytesMax = 256;
+
+grpc::Status ToGrpc(const absl::Status& status) {
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
+}
+
+}  // namespace
+
+SecondarySession::SecondarySession(Scheduler* scheduler, SessionAcceptor* acceptor, Host* host, Options options,
+                                   grpc::CallbackServerContext* context)
+    : scheduler_(scheduler),
+      acceptor_(acceptor),
+      host_(host),
+      options_(options),
+      observer_(std::make_shared<ObserverSlot<SecondaryLink::Observer>>()),
+      context_(context),
+      begun_at_(LinkNow()) {}
+
+SecondarySession::~SecondarySession() { ROMULUS_CHECK(!receiver_.joinable()); }
+
+void SecondarySession::Join() {
+  if (receiver_.joinable()) receiver_.join();
+}
+
+void SecondarySession::Begin() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  ReadLocked();
+}
+
+absl::Duration SecondarySession::Tick(absl::Duration now) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (context_ == nullptr) return absl::InfiniteDuration();
+  if (closed_) {
+    if (now < closed_at_ + kFlushTimeout) return closed_at_ + kFlushTimeout;
+    // The peer does not read: the write in flight fails, and the call finishes.
+    outgoing_.Drop();
+    context_->TryCancel();
+    return absl::InfiniteDuration();
+  }
+  if (!opened_) {
+    if (now < begun_at_ + options_.open_timeout) return begun_at_ + options_.open_timeout;
+    const absl::Status late = absl::DeadlineExceededError(
+        absl::StrCat("no OpenSession came within ", absl::FormatDuration(options_.open_timeout)));
+    CloseLocked(late, late);
+    return now + kFlushTimeout;
+  }
+  const absl::Status lost = monitor_->CheckLost(now);
+  if (!lost.ok()) {
+    CloseLocked(lost, absl::UnavailableError(absl::StrCat("the primary of ", protection_, ": ", lost.message())));
+    return now + kFlushTimeout;
+  }
+  if (std::optional<replication::v1::Heartbeat> heartbeat = monitor_->TakeDueHeartbeat(now)) {
+    SecondaryMessage message;
+    message.set_generation(generation_);
+    *message.mutable_heartbeat() = std::move(*heartbeat);
+    outgoing_.SetHeartbeat(std::move(message));
+    ProceedLocked();
+  }
+  return monitor_->NextCheck(now);
+}
+
+bool SecondarySession::Finished() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return context_ == nullptr && receiver_ended_;
+}
+
+std::string SecondarySession::open_protection() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return closed_ ? std::string() : protection_;
+}
+
+void SecondarySession::SetObserver(SecondaryLink::Observer* observer) { observer_->Set(observer); }
+
+void SecondarySession::SetSeedSink(std::shared_ptr<CheckpointSink> sink) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!closed_) new_sink_ = std::move(sink);
+}
+
+void SecondarySession::Send(SecondaryMessage message) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (closed_) return;
+  message.set_generation(generation_);
+  if (message.has_session_accepted()) message.mutable_session_accepted()->set_chunk_bytes_max(options_.chunk_bytes_max);
+  // Noted before it can be seen to be sent: the answer to it may come at once.
+  if (message.has_checkpoint_commit()) committed_ = message.checkpoint_commit().epoch();
+  outgoing_.PushControl(std::move(message));
+  ProceedLocked();
+}
+
+void SecondarySession::Close(absl::Status status) {
+  observer_->Mute();
+  const std::lock_guard<std::mutex> lock(mutex_);
+  CloseLocked(std::move(status), absl::CancelledError("the session was closed on this host"));
+}
+
+void SecondarySession::Abandon() {
+  observer_->Clear();
+  const std::lock_guard<std::mutex> lock(mutex_);
+  CloseLocked(absl::UnavailableError("the secondary has given the session up"), absl::CancelledError());
+}
+
+absl::Duration SecondarySession::silence() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return monitor_.has_value() ? monitor_->SinceReceived(LinkNow()) : absl::ZeroDuration();
+}
+
+uint64_t SecondarySession::received_bytes() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return received_bytes_;
+}
+
+void SecondarySession::OnReadDone(bool ok) {
+  bool first = false;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (closed_) return;
+    if (!ok) {
+      // gRPC does not tell these apart; to this side all of them are a link that is gone.
+      CloseLocked(absl::InvalidArgumentError(absl::StrCat(
+                      "the request stream ended without StopSession, or a message could not be read (the largest "
+                      "payload taken is ",
+                      options_.chunk_bytes_max, " bytes)")),
+                  absl::UnavailableError(absl::StrCat("the primary of ", protection_, " ended the stream or is gone")));
+      return;
+    }
+    first = !opened_;
+    if (!first) {
+      const absl::Duration now = LinkNow();
+      monitor_->OnReceived(now);
+      monitor_->OnBlocked(now);
+      received_ = true;
+      changed_.notify_all();
+    }
+  }
+  if (first) Open();
+}
+
+absl::Status SecondarySession::CheckOpen() const {
+  if (!incoming_.has_open_session()) return absl::InvalidArgumentError("the first message must be OpenSession");
+  if (incoming_.generation() == 0) return absl::InvalidArgumentError("OpenSession has no generation");
+  const std::string& protection = incoming_.open_session().protection();
+  if (!absl::StartsWith(protection, "protections/") || protection.size() > kProtectionNameBytesMax) {
+    return absl::InvalidArgumentError("OpenSession.protection: expected \"protections/<id>\", at most 256 bytes");
+  }
+  return LinkMonitor::OptionsFrom(incoming_.open_session()).status();
+}
+
+// No read is outstanding: incoming_ stays as it is.
+void SecondarySession::Open() {
+  absl::Status status = CheckOpen();
+  if (status.ok()) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      protection_ = incoming_.open_session().protection();
+    }
+    status = host_->Admit(incoming_.open_session().protection());
+  }
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (closed_) return;
+  if (!status.ok()) {
+    CloseLocked(status, status);
+    return;
+  }
+  const replication::v1::OpenSession& open = incoming_.open_session();
+  opened_ = true;
+  generation_ = incoming_.generation();
+  monitor_.emplace(*LinkMonitor::OptionsFrom(open), LinkNow());
+  assembler_.emplace(CheckpointAssembler::LimitsFor(open.domain().memory_max_kib(), open.domain().vcpu_count(),
+                                                    options_.chunk_bytes_max));
+  receiver_ended_ = false;
+  receiver_ = std::thread([this] { Receive(); });
+  // If the task is dropped, so is the link, which ends the session. (std::function wants something copyable.)
+  const auto link =
+      std::make_shared<std::unique_ptr<SecondaryLink>>(std::make_unique<GrpcSecondaryLink>(shared_from_this()));
+  scheduler_->Post([acceptor = acceptor_, open = incoming_, link] { acceptor->OnSession(open, std::move(*link)); });
+  ReadLocked();
+  host_->Wake();
+}
+
+void SecondarySession::Receive() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  while (true) {
+    changed_.wait(lock, [this] { return closed_ || (received_ && undelivered_ < kUndeliveredMax); });
+    if (closed_) break;
+    received_bytes_ += incoming_.ByteSizeLong();
+    if (new_sink_ != nullptr) assembler_->SetSeedSink(std::move(new_sink_));
+    assembler_->MarkCommitted(committed_);
+    lock.unlock();
+    const absl::Status status = Take(&incoming_);
+    lock.lock();
+    if (!status.ok()) CloseLocked(status, status);
+    received_ = false;
+    ReadLocked();
+  }
+  assembler_.reset();
+  receiver_ended_ = true;
+  lock.unlock();
+  host_->Wake();
+}
+
+absl::Status SecondarySession::Take(PrimaryMessage* message) {
+  // A message of another generation goes to the observer, whatever it is.
+  if (message->generation() == generation_) {
+    switch (message->body_case()) {
+      case PrimaryMessage::kHeartbeat: {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        monitor_->OnHeartbeat(message->heartbeat(), LinkNow());
+        return absl::OkStatus();
+      }
+      case PrimaryMessage::kCheckpointData:
+        return TakeData(message->checkpoint_data());
+      case PrimaryMessage::kCheckpointTrailer:
+        return TakeTrailer(message->checkpoint_trailer());
+      case PrimaryMessage::kOpenSession:
+        return absl::InvalidArgumentError("OpenSession came twice in one session");
+      case PrimaryMessage::BODY_NOT_SET:
+        return absl::InvalidArgumentError("a message of no known kind");
+      default:
+        break;
+    }
+  }
+  Post([message = std::move(*message)](SecondaryLink::Observer* observer) { observer->OnMessage(message); });
+  return absl::OkStatus();
+}
+
+absl::Status SecondarySession::TakeData(const CheckpointData& data) {
+  const absl::Status status = assembler_->Add(data);
+  if (status.ok() || absl::IsInvalidArgument(status) || absl::IsDataLoss(status)) return status;
+  return absl::UnavailableError(status.message());
+}
+
+absl::Status SecondarySession::TakeTrailer(const CheckpointTrailer& trailer) {
+  absl::StatusOr<CheckpointAssembler::Verified> verified = assembler_->Finish(trailer);
+  if (!verified.ok()) return verified.status();
+  // Shared, not copied: it can be as large as the guest.
+  auto shared = std::make_shared<CheckpointAssembler::Verified>(*std::move(verified));
+  Post([shared](SecondaryLink::Observer* observer) {
+    if (shared->epoch == 1) {
+      observer->OnSeeded(std::move(shared->bytes));
+    } else {
+      observer->OnCheckpoint(shared->epoch, std::move(shared->bytes));
+    }
+  });
+  return absl::OkStatus();
+}
+
+void SecondarySession::Post(std::function<void(SecondaryLink::Observer*)> call) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (closed_) return;
+  ++undelivered_;
+  scheduler_->Post([self = shared_from_this(), call = std::move(call)] {
+    if (SecondaryLink::Observer* observer = self->observer_->ForCall()) call(observer);
+    const std::lock_guard<std::mutex> lock(self->mutex_);
+    --self->undelivered_;
+    self->changed_.notify_all();
+  });
+}
+
+void SecondarySession::OnWriteDone(bool ok) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  outgoing_.Done();
+  if (!ok) {
+    outgoing_.Drop();
+    const absl::Status gone =
+        absl::UnavailableError(absl::StrCat("the primary of ", protection_, " can't be written to"));
+    CloseLocked(gone, gone);
+  }
+  ProceedLocked();
+}
+
+void SecondarySession::OnCancel() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  outgoing_.Drop();
+  const absl::Status gone =
+      absl::UnavailableError(absl::StrCat("the primary of ", protection_, " ended the session or is gone"));
+  CloseLocked(gone, gone);
+}
+
+void SecondarySession::OnDone() {
+  // The host may let go of this object as soon as context_ is null.
+  const std::shared_ptr<SecondarySession> self = shared_from_this();
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    context_ = nullptr;
+  }
+  host_->Wake();
+}
+
+void SecondarySession::CloseLocked(absl::Status to_primary, absl::Status to_observer) {
+  if (closed_) return;
+  closed_ = true;
+  closed_at_ = LinkNow();
+  finish_status_ = ToGrpc(to_primary);
+  new_sink_.reset();
+  changed_.notify_all();
+  if (opened_) {
+    scheduler_->Post([slot = observer_, status = std::move(to_observer)] {
+      if (SecondaryLink::Observer* observer = slot->ForClosed()) observer->OnClosed(status);
+    });
+  }
+  ProceedLocked();
+  host_->Wake();
+}
+
+void SecondarySession::ReadLocked() {
+  if (closed_) return;
+  if (monitor_.has_value()) monitor_->OnReady(LinkNow());
+  StartRead(&incoming_);
+}
+
+void SecondarySession::ProceedLocked() {
+  if (finishing_ || context_ == nullptr) return;
+  if (const SecondaryMessage* message = outgoing_.StartNext()) {
+    StartWrite(message);
+  } else if (closed_ && !outgoing_.in_flight()) {
+    finishing_ = true;
+    Finish(finish_status_);
+  }
+}
+
+}  // namespace romulus

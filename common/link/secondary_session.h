@@ -1,0 +1,132 @@
+#ifndef ROMULUS_COMMON_LINK_SECONDARY_SESSION_H_
+#define ROMULUS_COMMON_LINK_SECONDARY_SESSION_H_
+
+#include <grpcpp/grpcpp.h>
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "common/link/link_monitor.h"
+#include "common/link/observer_slot.h"
+#include "common/link/outgoing_queue.h"
+#include "common/link/replication_link.h"
+#include "common/link/session_acceptor.h"
+#include "common/loop/scheduler.h"
+#include "common/stream/checkpoint_assembler.h"
+#include "proto/replication/v1/replication.grpc.pb.h"
+
+namespace romulus {
+
+// One Replicate call on the secondary, from its acceptance until gRPC and the session's thread are both done with it.
+// gRPC's reactions come on its own threads and never block here; the receiver thread exists from OpenSession on;
+// mutex_ guards everything that is not const, except what is the receiver's own.
+class SecondarySession final
+    : public grpc::ServerBidiReactor<replication::v1::PrimaryMessage, replication::v1::SecondaryMessage>,
+      public std::enable_shared_from_this<SecondarySession> {
+ public:
+  struct Options {
+    uint32_t chunk_bytes_max = 0;
+    // For the first message to come.
+    absl::Duration open_timeout;
+  };
+  class Host {
+   public:
+    virtual ~Host() = default;
+    // The session's first message is valid: may it go on? It counts already. On gRPC's thread.
+    virtual absl::Status Admit(const std::string& protection) = 0;
+    // Calls Tick soon. Any thread.
+    virtual void Wake() = 0;
+  };
+
+  // `host` and `scheduler` outlive gRPC's and the receiver thread's use of this object.
+  SecondarySession(Scheduler* scheduler, SessionAcceptor* acceptor, Host* host, Options options,
+                   grpc::CallbackServerContext* context);
+  ~SecondarySession() override;
+
+  // Begins to read; the object is owned by a shared_ptr by now.
+  void Begin();
+  // From the host's watch thread; returns when to call again.
+  absl::Duration Tick(absl::Duration now);
+  // Neither gRPC nor the receiver thread uses this object any more.
+  bool Finished() const;
+  // Waits for the receiver thread. Once, by the host, when Finished or when no sink can block any more.
+  void Join();
+  // From a valid OpenSession on; empty before and once the session is closed.
+  std::string open_protection() const;
+
+  // For GrpcSecondaryLink, on the scheduler's thread:
+  void SetObserver(SecondaryLink::Observer* observer);
+  void SetSeedSink(std::shared_ptr<CheckpointSink> sink);
+  void Send(replication::v1::SecondaryMessage message);
+  void Close(absl::Status status);
+  // No callback from here on.
+  void Abandon();
+  absl::Duration silence() const;
+  uint64_t received_bytes() const;
+
+ private:
+  // How long the peer may take to read our last messages.
+  static constexpr absl::Duration kFlushTimeout = absl::Seconds(1);
+  // More than this many callbacks that the observer has not taken: the receiver waits.
+  static constexpr int kUndeliveredMax = 16;
+
+  void OnReadDone(bool ok) override;
+  void OnWriteDone(bool ok) override;
+  void OnCancel() override;
+  void OnDone() override;
+
+  absl::Status CheckOpen() const;
+  void Open();
+  void Receive();
+  // On the receiver thread, without mutex_.
+  absl::Status Take(replication::v1::PrimaryMessage* message);
+  absl::Status TakeData(const replication::v1::CheckpointData& data);
+  absl::Status TakeTrailer(const replication::v1::CheckpointTrailer& trailer);
+  void Post(std::function<void(SecondaryLink::Observer*)> call);
+
+  // With mutex_ held:
+  void CloseLocked(absl::Status to_primary, absl::Status to_observer);
+  void ReadLocked();
+  // Writes what is next; once closed and all is written, finishes the call.
+  void ProceedLocked();
+
+  Scheduler* const scheduler_;
+  SessionAcceptor* const acceptor_;
+  Host* const host_;
+  const Options options_;
+  const std::shared_ptr<ObserverSlot<SecondaryLink::Observer>> observer_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  grpc::CallbackServerContext* context_;  // Null once gRPC is done.
+  absl::Duration begun_at_;
+  absl::Duration closed_at_;
+  bool opened_ = false;
+  bool closed_ = false;     // OnClosed was posted.
+  bool finishing_ = false;  // Finish was called.
+  bool received_ = false;   // incoming_ is the receiver thread's.
+  bool receiver_ended_ = true;
+  int undelivered_ = 0;
+  grpc::Status finish_status_;
+  replication::v1::PrimaryMessage incoming_;
+  OutgoingQueue<replication::v1::SecondaryMessage> outgoing_;
+  uint64_t generation_ = 0;
+  std::string protection_;
+  std::optional<LinkMonitor> monitor_;
+  std::shared_ptr<CheckpointSink> new_sink_;  // On its way to the assembler.
+  uint64_t committed_ = 0;
+  uint64_t received_bytes_ = 0;
+
+  // The receiver thread's own.
+  std::optional<CheckpointAssembler> assembler_;
+  std::thread receiver_;
+};
+
+}  // namespace romulus
+
+#endif  // ROMULUS_COMMON_LINK_SECONDARY_SESSION_H_
