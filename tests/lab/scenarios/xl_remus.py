@@ -13,7 +13,8 @@ MEASURED_S = 15
 def one_run(story, interval_ms):
     """The figures of one protected run and one failover, with the keys of the demo's JSON; None is not known."""
     with story.lab() as lab:
-        client = lab.start_client(rate=20)
+        # Without output commit the TCP connections are expected to go silent: no use to wait long for them.
+        client = lab.start_client(rate=20, drain_ms=8_000)
         client.wait_connected()
         remus = xl_remus.XlRemus(lab, GUEST, interval_ms)
         story.step(f"xl remus every {interval_ms} ms: copying the guest's memory to beta")
