@@ -17,6 +17,9 @@ constexpr char kMarkPrefix[] = "romulus:";
 // ifb stops its transmit queue when this many packets wait for its softirq. The default of 32 would make a release of
 // many packets start and stop.
 constexpr uint32_t kLeastTransmitQueueLength = 1000;
+// The kernel takes an address in the request that creates, but no alias. Nothing is ever sent from it.
+constexpr char kAddress[] = "\x02ROMUL";
+constexpr int kAddressBytes = 6;
 
 }  // namespace
 
@@ -37,11 +40,14 @@ std::optional<IfbMark> ParseIfbMark(const std::string& alias) {
   return IfbMark{.protection = alias.substr(prefix, colon - prefix), .vif = alias.substr(colon + 1)};
 }
 
+bool IsRomulusIfb(const NetworkLink& link) { return link.kind == "ifb" && link.address == kAddress; }
+
 absl::StatusOr<NetworkLink> CreateIfb(NetlinkSocket& socket, const std::string& name, const std::string& alias,
                                       const NetworkLink& vif_link) {
   NetlinkMessage create(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
   create.Append(ifinfomsg{})
       .Put(IFLA_IFNAME, name)
+      .Put(IFLA_ADDRESS, kAddress, kAddressBytes)
       .Put(IFLA_MTU, vif_link.mtu)
       .Put(IFLA_TXQLEN, std::max(vif_link.transmit_queue_length, kLeastTransmitQueueLength))
       .BeginNested(IFLA_LINKINFO)
@@ -57,7 +63,6 @@ absl::StatusOr<NetworkLink> CreateIfb(NetlinkSocket& socket, const std::string& 
   if (!found.ok()) return found.status();
   if (!found->has_value()) return absl::UnavailableError(absl::StrCat(name, " was deleted by somebody else"));
   NetworkLink link = **found;
-  // The kernel ignores an alias in the request that creates.
   NetlinkMessage mark(RTM_SETLINK);
   mark.Append(ifinfomsg{.ifi_index = link.index}).Put(IFLA_IFALIAS, alias.data(), alias.size());
   if (NetlinkResult marked = socket.Transact(mark); !marked.ok()) {

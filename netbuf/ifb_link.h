@@ -28,6 +28,9 @@ struct IfbMark {
 std::string FormatIfbMark(const IfbMark& mark);
 std::optional<IfbMark> ParseIfbMark(const std::string& alias);
 
+// Whether Romulus created it, whether or not it lived to write the mark.
+bool IsRomulusIfb(const NetworkLink& link);
+
 // Creates it, down, with the MTU of `vif_link`. FAILED_PRECONDITION if the kernel has no ifb.
 absl::StatusOr<NetworkLink> CreateIfb(NetlinkSocket& socket, const std::string& name, const std::string& alias,
                                       const NetworkLink& vif_link);

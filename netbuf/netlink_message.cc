@@ -7,8 +7,7 @@
 
 namespace romulus {
 
-NetlinkMessage::NetlinkMessage(int type, int flags)
-    : message_(nlmsg_alloc_simple(type, NLM_F_REQUEST | NLM_F_ACK | flags)) {
+NetlinkMessage::NetlinkMessage(int type, int flags) : message_(nlmsg_alloc_simple(type, NLM_F_REQUEST | flags)) {
   ROMULUS_CHECK(message_ != nullptr);
 }
 

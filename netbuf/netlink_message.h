@@ -9,8 +9,7 @@
 
 namespace romulus {
 
-// A request to rtnetlink, built once and sendable again and again. Every request asks for an acknowledgement, so that
-// no error goes unseen.
+// A request to rtnetlink, built once and sendable again and again.
 class NetlinkMessage {
  public:
   explicit NetlinkMessage(int type, int flags = 0);

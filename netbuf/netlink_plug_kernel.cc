@@ -4,6 +4,7 @@
 #include <net/if.h>
 #include <time.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -24,6 +25,23 @@ constexpr int kTimesFoundEmpty = 5;
 
 constexpr size_t kLongestAlias = 255;
 
+// An ifb that is not marked yet is that of an owner who died between two requests.
+bool IsOf(const NetworkLink& ifb, const std::string& mark) {
+  return IsRomulusIfb(ifb) && (ifb.alias == mark || ifb.alias.empty());
+}
+
+const char* Describe(PlugCommand command) {
+  switch (command) {
+    case PlugCommand::kBuffer:
+      return "closing an epoch in";
+    case PlugCommand::kReleaseOne:
+      return "releasing an epoch from";
+    case PlugCommand::kReleaseIndefinite:
+      return "letting all pass";
+  }
+  __builtin_unreachable();
+}
+
 }  // namespace
 
 NetlinkPlugKernel::Installation::Installation(NetworkLink vif_link, NetworkLink ifb_link)
@@ -33,6 +51,18 @@ NetlinkPlugKernel::Installation::Installation(NetworkLink vif_link, NetworkLink 
       buffer(PlugCommandRequest(ifb, PlugCommand::kBuffer)),
       release_one(PlugCommandRequest(ifb, PlugCommand::kReleaseOne)),
       release_indefinite(PlugCommandRequest(ifb, PlugCommand::kReleaseIndefinite)) {}
+
+NetlinkMessage& NetlinkPlugKernel::Installation::Request(PlugCommand command) {
+  switch (command) {
+    case PlugCommand::kBuffer:
+      return buffer;
+    case PlugCommand::kReleaseOne:
+      return release_one;
+    case PlugCommand::kReleaseIndefinite:
+      return release_indefinite;
+  }
+  __builtin_unreachable();
+}
 
 absl::StatusOr<std::shared_ptr<NetlinkPlugKernel>> NetlinkPlugKernel::New() {
   absl::StatusOr<std::unique_ptr<NetlinkSocket>> socket = NetlinkSocket::Open();
@@ -54,7 +84,7 @@ absl::StatusOr<PlugKernel::Installed> NetlinkPlugKernel::Install(const Vif& vif,
   if (!ifb.ok()) return ifb.status();
 
   if (ifb->has_value()) {
-    if ((*ifb)->kind != "ifb" || (*ifb)->alias != mark) {
+    if (!IsOf(**ifb, mark)) {
       return absl::FailedPreconditionError(
           absl::StrCat(vif.name, " can't be buffered: a device ", name, " is there already, of kind '", (*ifb)->kind,
                        "', marked '", (*ifb)->alias, "', where protection ", protection,
@@ -107,29 +137,20 @@ absl::Status NetlinkPlugKernel::Command(const std::vector<Vif>& vifs, PlugComman
       continue;
     }
     Installation& installation = **found;
-    switch (command) {
-      case PlugCommand::kBuffer:
-        requests.push_back(&installation.buffer);
-        requests.push_back(&installation.probe);
-        what.push_back(absl::StrCat(vif.name, ": closing the epoch in ", installation.ifb.name));
-        what.push_back(absl::StrCat(vif.name, " is not redirected any more to ", installation.ifb.name));
-        break;
-      case PlugCommand::kReleaseOne:
-        requests.push_back(&installation.release_one);
-        what.push_back(absl::StrCat(vif.name, ": releasing an epoch from ", installation.ifb.name));
-        break;
-      case PlugCommand::kReleaseIndefinite:
-        requests.push_back(&installation.release_indefinite);
-        what.push_back(absl::StrCat(vif.name, ": letting all pass ", installation.ifb.name));
-        break;
+    requests.push_back(&installation.Request(command));
+    what.push_back(absl::StrCat(vif.name, ": ", Describe(command), " ", installation.ifb.name));
+    if (command == PlugCommand::kBuffer) {
+      requests.push_back(&installation.probe);
+      what.push_back(absl::StrCat(vif.name, " is not redirected any more to ", installation.ifb.name));
     }
   }
   if (requests.empty()) return first;
   const std::vector<NetlinkResult> results = socket_->Transact(requests);
   for (size_t i = 0; i < results.size(); ++i) {
-    if (results[i].error == ENOENT) {
-      // The plug or the filter has gone from below us.
-      first.Update(absl::UnavailableError(absl::StrCat(what[i], ": ", results[i].reason)));
+    const int error = results[i].error;
+    if (error == ENOENT || error == EINVAL || error == ENODEV) {
+      // Something of it has gone from below us, or stands in its place.
+      first.Update(absl::UnavailableError(absl::StrCat(what[i], ": ", results[i].reason, " (errno ", error, ")")));
     } else {
       first.Update(results[i].ToStatus(what[i]));
     }
@@ -145,28 +166,29 @@ absl::Status NetlinkPlugKernel::Discard(const Vif& vif, uint32_t limit_bytes) {
 
 absl::Status NetlinkPlugKernel::Remove(const Vif& vif, const std::string& protection, Held held) {
   installations_.erase(vif.name);
-  absl::StatusOr<std::optional<NetworkLink>> ifb = FindLink(*socket_, IfbName(vif));
-  if (!ifb.ok()) return ifb.status();
-  const bool ours = ifb->has_value() && (*ifb)->kind == "ifb" &&
-                    (*ifb)->alias == FormatIfbMark({.protection = protection, .vif = vif.name});
+  absl::StatusOr<std::optional<NetworkLink>> found = FindLink(*socket_, IfbName(vif));
+  if (!found.ok()) return found.status();
+  const bool ours = found->has_value() && IsOf(**found, FormatIfbMark({.protection = protection, .vif = vif.name}));
+  const NetworkLink* ifb = ours ? &**found : nullptr;
+  if (absl::Status status = RemoveRedirect(vif, ifb); !status.ok()) return status;
+  if (ifb == nullptr) return absl::OkStatus();
+  const absl::Status drained = held == Held::kDrain ? Drain(*ifb) : absl::OkStatus();
+  absl::Status deleted = DeleteLink(*socket_, *ifb);
+  return deleted.ok() ? drained : deleted;
+}
+
+absl::Status NetlinkPlugKernel::RemoveRedirect(const Vif& vif, const NetworkLink* ifb) {
   absl::StatusOr<std::optional<NetworkLink>> vif_link = FindLink(*socket_, vif.name);
   if (!vif_link.ok()) return vif_link.status();
-
-  if (vif_link->has_value()) {
-    int target = 0;
-    absl::StatusOr<Redirect> redirect = FindRedirect(*socket_, **vif_link, &target);
-    if (!redirect.ok()) return redirect.status();
-    const bool to_our_ifb = *redirect == Redirect::kOurs && (target == 0 || (ours && target == (*ifb)->index));
-    // Attach died between the two halves of the redirection.
-    const bool half_made = *redirect == Redirect::kEmpty && ours;
-    if (to_our_ifb || half_made) {
-      if (absl::Status status = DeleteRedirect(*socket_, **vif_link); !status.ok()) return status;
-    }
-  }
-  if (!ours) return absl::OkStatus();
-  const absl::Status drained = held == Held::kDrain ? Drain(**ifb) : absl::OkStatus();
-  absl::Status deleted = DeleteLink(*socket_, **ifb);
-  return deleted.ok() ? drained : deleted;
+  if (!vif_link->has_value()) return absl::OkStatus();
+  int target = 0;
+  absl::StatusOr<Redirect> redirect = FindRedirect(*socket_, **vif_link, &target);
+  if (!redirect.ok()) return redirect.status();
+  // Target 0: its ifb was deleted, by whomever, and the filter now drops all that the guest sends.
+  const bool ours = *redirect == Redirect::kOurs && (target == 0 || (ifb != nullptr && target == ifb->index));
+  const bool half_made = *redirect == Redirect::kEmpty && ifb != nullptr;
+  if (!ours && !half_made) return absl::OkStatus();
+  return DeleteRedirect(*socket_, **vif_link);
 }
 
 // Two queues: the plug's, and the one inside ifb between its transmit function and its softirq.
@@ -194,14 +216,38 @@ absl::StatusOr<PlugKernel::Statistics> NetlinkPlugKernel::Read(const Vif& vif) {
   return ReadPlug(*socket_, (*found)->ifb);
 }
 
+absl::StatusOr<std::vector<PlugKernel::Leftover>> NetlinkPlugKernel::FindLeftovers(
+    const std::set<std::string>& living) {
+  absl::StatusOr<std::vector<NetworkLink>> links = ListLinks(*socket_);
+  if (!links.ok()) return links.status();
+  std::vector<Leftover> leftovers;
+  for (const NetworkLink& link : *links) {
+    const std::optional<IfbMark> mark = ParseIfbMark(link.alias);
+    std::optional<Vif> vif = ParseIfbName(link.name);
+    if (link.kind != "ifb" || !mark || !vif || living.count(mark->protection) != 0) continue;
+    vif->name = mark->vif;
+    leftovers.push_back({mark->protection, *std::move(vif), link.name});
+  }
+  std::sort(leftovers.begin(), leftovers.end(),
+            [](const Leftover& a, const Leftover& b) { return a.device < b.device; });
+  return leftovers;
+}
+
 void NetlinkPlugKernel::AwaitTransmission() { nanosleep(&kTransmissionWait, nullptr); }
 
 std::string NetlinkPlugKernel::DeviceName(const Vif& vif) const { return IfbName(vif); }
 
 absl::StatusOr<NetlinkPlugKernel::Installation*> NetlinkPlugKernel::Find(const Vif& vif) {
-  auto found = installations_.find(vif.name);
-  if (found != installations_.end()) return &found->second;
-  return absl::UnavailableError(absl::StrCat(vif.name, ": no buffer is installed"));
+  auto known = installations_.find(vif.name);
+  if (known != installations_.end()) return &known->second;
+  absl::StatusOr<std::optional<NetworkLink>> vif_link = FindLink(*socket_, vif.name);
+  if (!vif_link.ok()) return vif_link.status();
+  absl::StatusOr<std::optional<NetworkLink>> ifb = FindLink(*socket_, IfbName(vif));
+  if (!ifb.ok()) return ifb.status();
+  if (!vif_link->has_value() || !ifb->has_value() || !IsRomulusIfb(**ifb)) {
+    return absl::UnavailableError(absl::StrCat(vif.name, ": no buffer is installed"));
+  }
+  return &installations_.emplace(vif.name, Installation(**vif_link, **ifb)).first->second;
 }
 
 }  // namespace romulus

@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -27,13 +29,15 @@ class NetlinkPlugKernel : public PlugKernel {
   absl::Status Discard(const Vif& vif, uint32_t limit_bytes) override;
   absl::Status Remove(const Vif& vif, const std::string& protection, Held held) override;
   absl::StatusOr<Statistics> Read(const Vif& vif) override;
+  absl::StatusOr<std::vector<Leftover>> FindLeftovers(const std::set<std::string>& living) override;
   void AwaitTransmission() override;
   std::string DeviceName(const Vif& vif) const override;
 
  private:
-  // What a vif's commands need, built once: an epoch costs one system call to send and one per acknowledgement.
+  // What a vif's commands need, built once: an epoch costs one system call to send and one to hear the result.
   struct Installation {
     Installation(NetworkLink vif, NetworkLink ifb);
+    NetlinkMessage& Request(PlugCommand command);
 
     NetworkLink vif;
     NetworkLink ifb;
@@ -45,10 +49,12 @@ class NetlinkPlugKernel : public PlugKernel {
 
   explicit NetlinkPlugKernel(std::unique_ptr<NetlinkSocket> socket) : socket_(std::move(socket)) {}
 
+  // Also one that another object installed.
   absl::StatusOr<Installation*> Find(const Vif& vif);
   absl::Status SetUpPassingIfb(const NetworkLink& vif, const NetworkLink& ifb, uint32_t limit_bytes);
   // Whether `ifb` is a whole buffer for `vif`, so that it can be taken over as it is.
   absl::StatusOr<bool> IsWhole(const NetworkLink& vif, const NetworkLink& ifb);
+  absl::Status RemoveRedirect(const Vif& vif, const NetworkLink* ifb);
   absl::Status Drain(const NetworkLink& ifb);
 
   const std::unique_ptr<NetlinkSocket> socket_;

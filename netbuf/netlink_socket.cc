@@ -8,6 +8,7 @@
 #include <sys/time.h>
 #include <sys/uio.h>
 
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -16,7 +17,8 @@ namespace romulus {
 namespace {
 
 // The kernel fills at most 32 KiB per datagram of a dump.
-constexpr size_t kReceiveBytes = 32 << 10;
+constexpr size_t kDatagramBytes = 32 << 10;
+constexpr int kDatagramsAtOnce = 8;
 // Answers lie in the socket when the send returns; only a broken kernel lets us wait.
 constexpr timeval kReceiveTimeout = {.tv_sec = 5, .tv_usec = 0};
 
@@ -65,7 +67,7 @@ absl::StatusOr<std::unique_ptr<NetlinkSocket>> NetlinkSocket::Open() {
 }
 
 NetlinkSocket::NetlinkSocket(std::unique_ptr<nl_sock, Free> socket)
-    : socket_(std::move(socket)), receive_buffer_(kReceiveBytes) {}
+    : socket_(std::move(socket)), receive_buffer_(kDatagramsAtOnce * kDatagramBytes) {}
 
 NetlinkResult NetlinkSocket::Send(const std::vector<NetlinkMessage*>& requests) {
   std::vector<iovec> parts;
@@ -82,33 +84,45 @@ NetlinkResult NetlinkSocket::Send(const std::vector<NetlinkMessage*>& requests) 
 }
 
 NetlinkResult NetlinkSocket::Receive(const std::function<void(nlmsghdr*)>& on_message) {
-  ssize_t received;
+  iovec parts[kDatagramsAtOnce];
+  mmsghdr datagrams[kDatagramsAtOnce] = {};
+  for (int i = 0; i < kDatagramsAtOnce; ++i) {
+    parts[i] = {.iov_base = receive_buffer_.data() + i * kDatagramBytes, .iov_len = kDatagramBytes};
+    datagrams[i].msg_hdr = {.msg_iov = &parts[i], .msg_iovlen = 1};
+  }
+  int received;
   do {
-    received = recv(nl_socket_get_fd(socket_.get()), receive_buffer_.data(), receive_buffer_.size(), MSG_TRUNC);
+    received = recvmmsg(nl_socket_get_fd(socket_.get()), datagrams, kDatagramsAtOnce, MSG_WAITFORONE, nullptr);
   } while (received < 0 && errno == EINTR);
   if (received < 0) return {.error = errno, .reason = "receiving from netlink"};
-  if (static_cast<size_t>(received) > receive_buffer_.size()) return {.error = EMSGSIZE, .reason = "netlink reply"};
-  int left = received;
-  for (nlmsghdr* message = reinterpret_cast<nlmsghdr*>(receive_buffer_.data()); nlmsg_ok(message, left);
-       message = nlmsg_next(message, &left)) {
-    on_message(message);
+  for (int i = 0; i < received; ++i) {
+    if (datagrams[i].msg_hdr.msg_flags & MSG_TRUNC) return {.error = EMSGSIZE, .reason = "receiving from netlink"};
+    int left = datagrams[i].msg_len;
+    for (nlmsghdr* message = static_cast<nlmsghdr*>(parts[i].iov_base); nlmsg_ok(message, left);
+         message = nlmsg_next(message, &left)) {
+      on_message(message);
+    }
   }
   return {};
 }
 
+// Only the last request asks to be acknowledged: of the others the kernel tells the errors alone, and tells them
+// before.
 std::vector<NetlinkResult> NetlinkSocket::Transact(const std::vector<NetlinkMessage*>& requests,
                                                    const Reply& on_reply) {
+  for (NetlinkMessage* request : requests) request->header()->nlmsg_flags &= ~NLM_F_ACK;
+  requests.back()->header()->nlmsg_flags |= NLM_F_ACK;
   const uint32_t first_sequence = sequence_ + 1;
   if (NetlinkResult sent = Send(requests); !sent.ok()) return std::vector(requests.size(), sent);
   std::vector<NetlinkResult> results(requests.size());
-  size_t acknowledged = 0;
-  while (acknowledged < requests.size()) {
+  bool acknowledged = false;
+  while (!acknowledged) {
     NetlinkResult received = Receive([&](nlmsghdr* message) {
       const uint32_t index = message->nlmsg_seq - first_sequence;
       if (index >= requests.size()) return;  // Of an earlier request that was given up.
       if (message->nlmsg_type == NLMSG_ERROR) {
         results[index] = ParseAcknowledgement(message);
-        ++acknowledged;
+        acknowledged = index + 1 == requests.size();
       } else if (on_reply) {
         on_reply(message);
       }

@@ -34,8 +34,8 @@ class NetlinkSocket {
 
   static absl::StatusOr<std::unique_ptr<NetlinkSocket>> Open();
 
-  // Sends all requests in one system call and collects an acknowledgement for each. The kernel works on all of them,
-  // in order, also after one that failed. `on_reply` gets what they return (GET requests).
+  // Sends all requests in one system call and hears the results in another. The kernel works on all of them, in order,
+  // also after one that failed. `on_reply` gets what they return (GET requests).
   std::vector<NetlinkResult> Transact(const std::vector<NetlinkMessage*>& requests, const Reply& on_reply = nullptr);
   NetlinkResult Transact(NetlinkMessage& request, const Reply& on_reply = nullptr);
 
@@ -50,7 +50,7 @@ class NetlinkSocket {
   explicit NetlinkSocket(std::unique_ptr<nl_sock, Free> socket);
 
   NetlinkResult Send(const std::vector<NetlinkMessage*>& requests);
-  // One datagram's messages to `on_message`.
+  // The messages of all datagrams that are there (of one at least) to `on_message`.
   NetlinkResult Receive(const std::function<void(nlmsghdr*)>& on_message);
 
   const std::unique_ptr<nl_sock, Free> socket_;

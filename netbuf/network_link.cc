@@ -22,6 +22,10 @@ std::optional<NetworkLink> ParseLink(nlmsghdr* message) {
   NetworkLink link{.index = info->ifi_index, .up = (info->ifi_flags & IFF_UP) != 0};
   if (attributes[IFLA_IFNAME]) link.name = nla_get_string(attributes[IFLA_IFNAME]);
   if (attributes[IFLA_IFALIAS]) link.alias = nla_get_string(attributes[IFLA_IFALIAS]);
+  if (attributes[IFLA_ADDRESS]) {
+    link.address.assign(static_cast<const char*>(nla_data(attributes[IFLA_ADDRESS])),
+                        nla_len(attributes[IFLA_ADDRESS]));
+  }
   if (attributes[IFLA_MTU]) link.mtu = nla_get_u32(attributes[IFLA_MTU]);
   if (attributes[IFLA_TXQLEN]) link.transmit_queue_length = nla_get_u32(attributes[IFLA_TXQLEN]);
   if (attributes[IFLA_LINKINFO]) {

@@ -16,8 +16,9 @@ namespace romulus {
 struct NetworkLink {
   int index = 0;
   std::string name;
-  std::string kind;   // "ifb", "veth"; empty for a physical card.
-  std::string alias;  // IFLA_IFALIAS.
+  std::string kind;     // "ifb", "veth"; empty for a physical card.
+  std::string alias;    // IFLA_IFALIAS.
+  std::string address;  // Its MAC address, six bytes.
   bool up = false;
   uint32_t mtu = 0;
   uint32_t transmit_queue_length = 0;

@@ -2,6 +2,7 @@
 #define ROMULUS_NETBUF_PLUG_KERNEL_H_
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,15 @@ class PlugKernel {
   virtual absl::Status Remove(const Vif& vif, const std::string& protection, Held held) = 0;
 
   virtual absl::StatusOr<Statistics> Read(const Vif& vif) = 0;
+
+  // What dead owners left, of protections that are not in `living`, sorted by device. For an agent that starts: adopt
+  // it with a PlugEgressBuffer of that protection, or just Detach one.
+  struct Leftover {
+    std::string protection;
+    Vif vif;
+    std::string device;
+  };
+  virtual absl::StatusOr<std::vector<Leftover>> FindLeftovers(const std::set<std::string>& living) = 0;
 
   // A short wait for packets under way in the kernel.
   virtual void AwaitTransmission() = 0;

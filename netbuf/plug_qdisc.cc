@@ -14,10 +14,15 @@
 namespace romulus {
 namespace {
 
-// No handle: the kernel then means whatever plug is at the root, also one that ReplacePlug has put there.
-NetlinkMessage PlugRequest(const NetworkLink& ifb, int flags, const tc_plug_qopt& options) {
+// Two handles, so that the kernel can tell the next plug from the one that is there.
+constexpr uint32_t kFirstHandle = TC_H_MAKE(1u << 16, 0);
+constexpr uint32_t kSecondHandle = TC_H_MAKE(2u << 16, 0);
+// Whatever plug is at the root.
+constexpr uint32_t kAnyHandle = 0;
+
+NetlinkMessage PlugRequest(const NetworkLink& ifb, int flags, uint32_t handle, const tc_plug_qopt& options) {
   NetlinkMessage request(RTM_NEWQDISC, flags);
-  request.Append(tcmsg{.tcm_ifindex = ifb.index, .tcm_parent = TC_H_ROOT})
+  request.Append(tcmsg{.tcm_ifindex = ifb.index, .tcm_handle = handle, .tcm_parent = TC_H_ROOT})
       .Put(TCA_KIND, std::string("plug"))
       .Put(TCA_OPTIONS, &options, sizeof(options));
   return request;
@@ -35,10 +40,43 @@ int ToKernel(PlugCommand command) {
   __builtin_unreachable();
 }
 
+struct Plug {
+  uint32_t handle = 0;
+  PlugKernel::Statistics statistics;
+};
+
+std::optional<Plug> ParsePlug(nlmsghdr* message) {
+  nlattr* attributes[TCA_MAX + 1];
+  if (message->nlmsg_type != RTM_NEWQDISC || nlmsg_parse(message, sizeof(tcmsg), attributes, TCA_MAX, nullptr) != 0 ||
+      attributes[TCA_KIND] == nullptr || nla_strcmp(attributes[TCA_KIND], "plug") != 0 ||
+      attributes[TCA_STATS2] == nullptr) {
+    return std::nullopt;
+  }
+  nlattr* queue = nla_find(static_cast<nlattr*>(nla_data(attributes[TCA_STATS2])), nla_len(attributes[TCA_STATS2]),
+                           TCA_STATS_QUEUE);
+  if (queue == nullptr) return std::nullopt;
+  gnet_stats_queue counters = {};
+  nla_memcpy(&counters, queue, sizeof(counters));
+  return Plug{
+      .handle = static_cast<const tcmsg*>(nlmsg_data(message))->tcm_handle,
+      .statistics = {.held_packets = counters.qlen, .held_bytes = counters.backlog, .dropped_packets = counters.drops}};
+}
+
+absl::StatusOr<Plug> FindPlug(NetlinkSocket& socket, const NetworkLink& ifb) {
+  // Without ECHO, Linux 6.1 tells only those who listen for changes (qdisc_notify).
+  NetlinkMessage request(RTM_GETQDISC, NLM_F_ECHO);
+  request.Append(tcmsg{.tcm_ifindex = ifb.index, .tcm_parent = TC_H_ROOT});
+  std::optional<Plug> plug;
+  const NetlinkResult result = socket.Transact(request, [&](nlmsghdr* message) { plug = ParsePlug(message); });
+  if (!result.ok() && result.error != ENOENT) return result.ToStatus(absl::StrCat("reading the plug of ", ifb.name));
+  if (!plug) return absl::NotFoundError(absl::StrCat(ifb.name, " has no plug qdisc"));
+  return *plug;
+}
+
 }  // namespace
 
 absl::Status AddPassingPlug(NetlinkSocket& socket, const NetworkLink& ifb, uint32_t limit_bytes) {
-  NetlinkMessage add = PlugRequest(ifb, NLM_F_CREATE | NLM_F_EXCL, {.limit = limit_bytes});
+  NetlinkMessage add = PlugRequest(ifb, NLM_F_CREATE | NLM_F_EXCL, kFirstHandle, {.limit = limit_bytes});
   const NetlinkResult added = socket.Transact(add);
   if (added.error == ENOENT) {
     return absl::FailedPreconditionError(
@@ -50,37 +88,22 @@ absl::Status AddPassingPlug(NetlinkSocket& socket, const NetworkLink& ifb, uint3
 }
 
 absl::Status ReplacePlug(NetlinkSocket& socket, const NetworkLink& ifb, uint32_t limit_bytes) {
-  // All three flags: else the kernel would change the plug that is there instead of making another (tc_modify_qdisc).
-  NetlinkMessage replace = PlugRequest(ifb, NLM_F_CREATE | NLM_F_REPLACE | NLM_F_EXCL, {.limit = limit_bytes});
+  absl::StatusOr<Plug> old = FindPlug(socket, ifb);
+  if (!old.ok()) return old.status();
+  NetlinkMessage replace =
+      PlugRequest(ifb, NLM_F_CREATE | NLM_F_REPLACE, old->handle == kFirstHandle ? kSecondHandle : kFirstHandle,
+                  {.limit = limit_bytes});
   return socket.Transact(replace).ToStatus(absl::StrCat("replacing the plug of ", ifb.name));
 }
 
 NetlinkMessage PlugCommandRequest(const NetworkLink& ifb, PlugCommand command) {
-  return PlugRequest(ifb, 0, {.action = ToKernel(command)});
+  return PlugRequest(ifb, 0, kAnyHandle, {.action = ToKernel(command)});
 }
 
 absl::StatusOr<PlugKernel::Statistics> ReadPlug(NetlinkSocket& socket, const NetworkLink& ifb) {
-  // Without ECHO, Linux 6.1 tells only those who listen for changes (qdisc_notify).
-  NetlinkMessage request(RTM_GETQDISC, NLM_F_ECHO);
-  request.Append(tcmsg{.tcm_ifindex = ifb.index, .tcm_parent = TC_H_ROOT});
-  std::optional<PlugKernel::Statistics> statistics;
-  const NetlinkResult result = socket.Transact(request, [&](nlmsghdr* message) {
-    nlattr* attributes[TCA_MAX + 1];
-    if (message->nlmsg_type != RTM_NEWQDISC || nlmsg_parse(message, sizeof(tcmsg), attributes, TCA_MAX, nullptr) != 0 ||
-        attributes[TCA_KIND] == nullptr || nla_strcmp(attributes[TCA_KIND], "plug") != 0 ||
-        attributes[TCA_STATS2] == nullptr) {
-      return;
-    }
-    nlattr* queue = nla_find(static_cast<nlattr*>(nla_data(attributes[TCA_STATS2])), nla_len(attributes[TCA_STATS2]),
-                             TCA_STATS_QUEUE);
-    if (queue == nullptr) return;
-    gnet_stats_queue counters = {};
-    nla_memcpy(&counters, queue, sizeof(counters));
-    statistics = {.held_packets = counters.qlen, .held_bytes = counters.backlog, .dropped_packets = counters.drops};
-  });
-  if (!result.ok() && result.error != ENOENT) return result.ToStatus(absl::StrCat("reading the plug of ", ifb.name));
-  if (!statistics) return absl::NotFoundError(absl::StrCat(ifb.name, " has no plug qdisc"));
-  return *statistics;
+  absl::StatusOr<Plug> plug = FindPlug(socket, ifb);
+  if (!plug.ok()) return plug.status();
+  return plug->statistics;
 }
 
 }  // namespace romulus

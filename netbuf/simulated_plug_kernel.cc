@@ -46,7 +46,7 @@ absl::StatusOr<PlugKernel::Installed> SimulatedPlugKernel::Install(const Vif& vi
     return absl::FailedPreconditionError(
         absl::StrCat(vif.name, " is buffered already, by protection ", found->second.protection));
   }
-  Installation installation{protection, NewPlug(vif.name, limit_bytes)};
+  Installation installation{protection, vif, NewPlug(vif.name, limit_bytes)};
   installation.plug->Command(PlugCommand::kReleaseIndefinite);
   installations_.emplace(vif.name, std::move(installation));
   return Installed::kFresh;
@@ -89,6 +89,16 @@ absl::StatusOr<PlugKernel::Statistics> SimulatedPlugKernel::Read(const Vif& vif)
   absl::StatusOr<SimulatedPlug*> found = FindPlug(vif);
   if (!found.ok()) return found.status();
   return (*found)->statistics();
+}
+
+absl::StatusOr<std::vector<PlugKernel::Leftover>> SimulatedPlugKernel::FindLeftovers(
+    const std::set<std::string>& living) {
+  std::vector<Leftover> leftovers;
+  for (const auto& [name, installation] : installations_) {
+    if (living.count(installation.protection) != 0) continue;
+    leftovers.push_back({installation.protection, installation.vif, DeviceName(installation.vif)});
+  }
+  return leftovers;
 }
 
 std::string SimulatedPlugKernel::DeviceName(const Vif& vif) const {

@@ -46,12 +46,14 @@ class SimulatedPlugKernel : public PlugKernel {
   absl::Status Discard(const Vif& vif, uint32_t limit_bytes) override;
   absl::Status Remove(const Vif& vif, const std::string& protection, Held held) override;
   absl::StatusOr<Statistics> Read(const Vif& vif) override;
+  absl::StatusOr<std::vector<Leftover>> FindLeftovers(const std::set<std::string>& living) override;
   void AwaitTransmission() override {}
   std::string DeviceName(const Vif& vif) const override;
 
  private:
   struct Installation {
     std::string protection;
+    Vif vif;
     std::unique_ptr<SimulatedPlug> plug;
   };
 

@@ -1,0 +1,54 @@
+#ifndef ROMULUS_NETBUF_KERNEL_HARNESS_H_
+#define ROMULUS_NETBUF_KERNEL_HARNESS_H_
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "netbuf/egress_buffer_contract.h"
+#include "netbuf/netlink_plug_kernel.h"
+#include "netbuf/tap_device.h"
+
+namespace romulus {
+
+// The real kernel, in a network namespace of its own that the calling thread enters: two taps as the guest's vifs on a
+// bridge, and a third on it as the network.
+class KernelHarness : public EgressBufferHarness {
+ public:
+  KernelHarness();
+
+  std::vector<Vif> vifs() override { return {{"vif7.0", 7, 0}, {"vif7.1", 7, 1}}; }
+  std::shared_ptr<PlugKernel> kernel() override { return kernel_; }
+  std::unique_ptr<EgressBuffer> NewBuffer(const std::string& protection, uint32_t limit_bytes) override;
+  void Send(int vif, uint64_t id, uint32_t bytes) override;
+  std::vector<uint64_t> TakeReceived(int vif) override;
+  void RemoveVif(int vif) override { taps_[vif].reset(); }
+  void TakeLinkDownAndUp(int vif) override;
+  std::vector<std::string> LeftBehind() override;
+
+  TapDevice& tap(int vif) { return *taps_[vif]; }
+  TapDevice& network() { return *network_; }
+
+  // A frame with `id` behind headers that end in `ether_type` (and what follows it).
+  static std::string Frame(int vif, uint64_t id, uint32_t bytes, const std::string& ether_type);
+  // The id of a frame made by Frame, and its vif; nothing of others.
+  static bool Parse(const std::string& frame, int* vif, uint64_t* id);
+
+ private:
+  std::multiset<std::string> Inventory();
+
+  std::shared_ptr<NetlinkPlugKernel> kernel_;
+  std::unique_ptr<TapDevice> taps_[kVifs];
+  std::unique_ptr<TapDevice> network_;
+  std::vector<uint64_t> received_[kVifs];
+  std::multiset<std::string> before_;
+};
+
+// With sh; crashes if it fails.
+void RunShell(const std::string& command);
+
+}  // namespace romulus
+
+#endif  // ROMULUS_NETBUF_KERNEL_HARNESS_H_
