@@ -1,0 +1,37 @@
+"""A fuzz target: a test that replays its seeds and seeded mutations, and a binary for libFuzzer."""
+
+def fuzz_target(name, deps):
+    """Declares <name>_test, <name>_libfuzzer (clang only) and write_<name>_seeds.
+
+    Args:
+      name: the source is <name>.cc.
+      deps: what it calls.
+    """
+    native.cc_library(
+        name = name,
+        testonly = True,
+        srcs = [name + ".cc"],
+        deps = deps + [":seeds", "//common/base:log"],
+        alwayslink = True,
+    )
+    native.cc_test(
+        name = name + "_test",
+        size = "small",
+        srcs = ["replay_main.cc"],
+        deps = [":" + name, ":seeds"],
+    )
+    native.cc_binary(
+        name = name + "_libfuzzer",
+        testonly = True,
+        linkopts = ["-fsanitize=fuzzer"],
+        # Only clang can link it.
+        tags = ["manual"],
+        deps = [":" + name],
+    )
+    native.cc_binary(
+        name = "write_" + name + "_seeds",
+        testonly = True,
+        srcs = ["write_seeds_main.cc"],
+        tags = ["manual"],
+        deps = [":" + name, ":seeds"],
+    )
