@@ -5,6 +5,7 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -45,29 +46,43 @@ class Conversation {
   }
 
   void OnLibraryLine(xentoollog_level level, const std::string& text) {
-    if (level < XTL_NOTICE) return;
-    // libxc ends every restore under Remus by failing to read the next record: the line that began it all is the first.
-    if (level >= XTL_ERROR && first_error_.empty()) first_error_ = text;
-    if (!limit_.Allow(absl::Now() - absl::UnixEpoch())) return;
-    HelperToAgent message;
-    message.mutable_log()->set_severity(level >= XTL_ERROR ? Log::ERROR : level >= XTL_WARN ? Log::WARNING : Log::INFO);
-    message.mutable_log()->set_text(text.substr(0, 4096));
-    message.mutable_log()->set_suppressed(limit_.TakeRefused());
-    // A log that can't be sent has nowhere to say so; the agent's absence is noticed elsewhere.
-    agent_.Send(message).IgnoreError();
+    if (level >= XTL_ERROR) {
+      // Every restore under Remus ends with one, at the end of the stream: they matter only if the restore fails.
+      if (errors_.size() < kErrorsMax) errors_.push_back(text);
+    } else if (level >= XTL_NOTICE) {
+      SendLog(level >= XTL_WARN ? Log::WARNING : Log::INFO, text);
+    }
   }
 
-  const std::string& first_error() const { return first_error_; }
+  void SendErrors() {
+    for (const std::string& text : errors_) SendLog(Log::ERROR, text);
+  }
+
+  // What began it all; later ones are its consequences.
+  std::string first_error() const { return errors_.empty() ? "libxenguest does not say why" : errors_.front(); }
   uint64_t checkpoints() const { return checkpoints_; }
   void set_static_data_missing(unsigned int missing) { static_data_missing_ = missing; }
   unsigned int static_data_missing() const { return static_data_missing_; }
 
  private:
+  static constexpr size_t kErrorsMax = 16;
+  static constexpr size_t kLineBytesMax = 4096;
+
+  void SendLog(Log::Severity severity, const std::string& text) {
+    if (!limit_.Allow(absl::Now() - absl::UnixEpoch())) return;
+    HelperToAgent message;
+    message.mutable_log()->set_severity(severity);
+    message.mutable_log()->set_text(text.substr(0, kLineBytesMax));
+    message.mutable_log()->set_suppressed(limit_.TakeRefused());
+    // A log that can't be sent has nowhere to say so; the agent's absence is noticed elsewhere.
+    agent_.Send(message).IgnoreError();
+  }
+
   HelperEnd& agent_;
   RateLimiter limit_{5, 50};
   uint64_t checkpoints_ = 0;
   unsigned int static_data_missing_ = 0;
-  std::string first_error_;
+  std::vector<std::string> errors_;
 };
 
 // The stream's sender is libxc of this version, which always sends both. Without them the guest would see this host's
@@ -104,6 +119,7 @@ HelperToAgent RestoreDomain(const helper::v1::StartRestore& start, int stream, H
                                        XC_STREAM_REMUS, &callbacks, /*send_back_fd=*/-1);
   const int error = errno;
   if (result != 0) {
+    conversation.SendErrors();
     if (conversation.static_data_missing() != 0) {
       return Failure(Failed::LIBXENGUEST,
                      "the stream lacks the guest's CPUID or MSR policy; the primary host's Xen is too old", error);

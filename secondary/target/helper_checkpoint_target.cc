@@ -176,6 +176,7 @@ void HelperCheckpointTarget::StartGuest(const helper::v1::Complete& complete) {
     const absl::Status status = guest_->Run(complete.store_mfn(), complete.console_mfn());
     const absl::Duration took = loop_.Now() - began;
     PostToLoop([this, status, took] { OnGuestStarted(status, took); });
+    if (status.ok()) guest_->Settle();
   });
 }
 

@@ -130,13 +130,14 @@ absl::Status StandbyDomain::Introduce(uint64_t store_mfn, uint64_t console_mfn) 
 
 absl::Status StandbyDomain::Unpause() {
   if (xc_domain_unpause(xc_, ids_.domid) != 0) return XenCallError("can't unpause the guest", ids_.domid, errno);
-  // It runs: what follows is tidying up, and must not make a failure of it.
+  return absl::OkStatus();
+}
+
+void StandbyDomain::Settle() {
   if (absl::Status status = store_.Remove(absl::StrCat(LibxlPath(ids_.domid), "/romulus")); !status.ok()) {
     LogWarning("domain ", ids_.domid, " runs, but is still marked as a standby: ", status.message());
   }
-  // What it has not used of the claim (ballooned pages) is free for others again.
   xc_domain_claim_pages(xc_, ids_.domid, 0);
-  return absl::OkStatus();
 }
 
 absl::Status StandbyDomain::Destroy() { return DestroyDomain(xc_, store_, ids_.domid, uuid_); }

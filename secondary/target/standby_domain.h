@@ -33,6 +33,10 @@ class StandbyDomain {
   // Runs the guest. The domain is no standby any more: Destroy must not be called.
   absl::Status Unpause();
 
+  // After Unpause, off the failover path: takes away what marks it as a standby and gives back memory that it claimed
+  // and did not use.
+  void Settle();
+
   // The domain with all its memory, its nodes and its userdata. Safe to repeat.
   absl::Status Destroy();
 

@@ -27,6 +27,9 @@ class StandbyGuest {
   absl::Status Run(uint64_t store_mfn, uint64_t console_mfn);
   bool running() const { return running_; }
 
+  // Once, after Run, when the guest's users have been served first.
+  void Settle() { domain_->Settle(); }
+
   // Announces all interfaces again. True: all of them are connected, so that this was the last one needed.
   bool AnnounceAgain();
 
