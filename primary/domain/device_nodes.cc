@@ -43,10 +43,13 @@ std::string Take(Nodes& nodes, const std::string& name) {
 
 // Negotiated by the two ends, or made anew with every backend.
 bool BelongsToTheConnection(const std::string& name) {
-  static const auto* const names = new std::set<std::string>{
-      "frontend", "frontend-id", "online", "state", "handle",       "hotplug-status", "hotplug-error",
-      "error",    "removable",   "dev",    "mode",  "physical-device", "physical-device-path", "sectors",
-      "sector-size", "physical-sector-size", "info", "bootable", "device-type"};
+  static const auto* const names = new std::set<std::string>{"frontend",   "frontend-id",     "backend",
+                                                             "backend-id", "online",          "state",
+                                                             "handle",     "hotplug-status",  "hotplug-error",
+                                                             "error",      "removable",       "dev",
+                                                             "mode",       "physical-device", "physical-device-path",
+                                                             "sectors",    "sector-size",     "physical-sector-size",
+                                                             "info",       "bootable",        "device-type"};
   return names->count(name) != 0 || absl::StartsWith(name, "feature-") || absl::StartsWith(name, "multi-queue-") ||
          absl::StartsWith(name, "max-ring-") || absl::StartsWith(name, "discard-");
 }

@@ -44,7 +44,8 @@ absl::Status AdmitDevices(const DomainDescription& domain, const DomainCircumsta
   }
   for (const std::string& device : circumstances.other_devices) {
     if (device == "pci") {
-      return Refuse(domain, "it has a passed-through PCI device, whose state can't be copied. Detach it (xl pci-detach)");
+      return Refuse(domain,
+                    "it has a passed-through PCI device, whose state can't be copied. Detach it (xl pci-detach)");
     }
   }
   if (!circumstances.other_devices.empty()) {

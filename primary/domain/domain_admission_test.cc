@@ -24,9 +24,7 @@ void ExpectRefused(const replication::v1::DomainDescription& domain, const Domai
   EXPECT_NE(status.message().find(word), absl::string_view::npos) << status;
 }
 
-TEST(DomainAdmission, TakesAPvhGuestWithNetworkCards) {
-  EXPECT_TRUE(AdmitForProtection(PvhDomain(), {}).ok());
-}
+TEST(DomainAdmission, TakesAPvhGuestWithNetworkCards) { EXPECT_TRUE(AdmitForProtection(PvhDomain(), {}).ok()); }
 
 TEST(DomainAdmission, RefusesAPvGuestForWhatTheHypervisorLacks) {
   auto domain = PvhDomain();
