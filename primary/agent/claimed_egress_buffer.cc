@@ -9,9 +9,7 @@ namespace romulus {
 namespace {
 
 // Only dom0 may read or write below /libxl.
-std::string NetbufPath(const Vif& vif) {
-  return absl::StrCat("/libxl/", vif.domid, "/remus/netbuf/", vif.device_id);
-}
+std::string NetbufPath(const Vif& vif) { return absl::StrCat("/libxl/", vif.domid, "/remus/netbuf/", vif.device_id); }
 
 }  // namespace
 

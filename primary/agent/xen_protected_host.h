@@ -1,0 +1,46 @@
+#ifndef ROMULUS_PRIMARY_AGENT_XEN_PROTECTED_HOST_H_
+#define ROMULUS_PRIMARY_AGENT_XEN_PROTECTED_HOST_H_
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "common/loop/event_loop.h"
+#include "common/xen/handles.h"
+#include "common/xen/xenstore.h"
+#include "netbuf/netlink_plug_kernel.h"
+#include "primary/capture/helper_recovery.h"
+#include "primary/control/protected_host.h"
+
+namespace romulus {
+
+// The real ProtectedHost: this Xen host.
+class XenProtectedHost final : public ProtectedHost {
+ public:
+  // `save_helper`: path of romulus-save-helper. FAILED_PRECONDITION where this is no Xen dom0. `loop` outlives it.
+  static absl::StatusOr<std::unique_ptr<XenProtectedHost>> Open(EventLoop* loop, const std::string& save_helper);
+
+  absl::StatusOr<replication::v1::DomainDescription> Describe(const std::string& domain) override;
+  absl::StatusOr<replication::v1::HostCompatibility> Compatibility() override;
+  void RecoverGuest(uint32_t domid, std::function<void(absl::Status)> done) override;
+  void RemoveLeftovers(const std::set<std::string>& living) override;
+  absl::StatusOr<ProtectionDriver::Seams> MakeSeams(const std::string& id, const control::v1::Protection& protection,
+                                                    const replication::v1::DomainDescription& domain) override;
+
+ private:
+  XenProtectedHost(EventLoop* loop, std::string save_helper, XcInterface xc, std::unique_ptr<Xenstore> store,
+                   std::shared_ptr<NetlinkPlugKernel> kernel);
+
+  EventLoop* const loop_;
+  const std::string save_helper_;
+  const XcInterface xc_;
+  const std::unique_ptr<Xenstore> store_;
+  const std::shared_ptr<NetlinkPlugKernel> kernel_;
+  std::map<uint32_t, std::unique_ptr<HelperRecovery>> recoveries_;  // By domain id.
+};
+
+}  // namespace romulus
+
+#endif  // ROMULUS_PRIMARY_AGENT_XEN_PROTECTED_HOST_H_

@@ -1,0 +1,57 @@
+// romulus-primary: the primary agent. The only place where it is put together.
+
+#include <stdlib.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/flags/usage.h"
+#include "common/agent/termination.h"
+#include "common/base/log.h"
+#include "common/control/host_service.h"
+#include "common/loop/event_loop.h"
+#include "common/xen/host_report.h"
+#include "primary/agent/primary_agent.h"
+#include "primary/agent/readiness.h"
+#include "primary/agent/xen_protected_host.h"
+
+ABSL_FLAG(std::string, control_address, "127.0.0.1:7450",
+          "host:port on which ProtectionService and HostService are served. Not encrypted and not authenticated: a "
+          "loopback or management address.");
+ABSL_FLAG(std::string, state_dir, "/var/lib/romulus/primary", "where protections and generations are kept");
+ABSL_FLAG(std::string, save_helper, "", "path of romulus-save-helper; default: beside this program");
+
+namespace romulus {
+namespace {
+
+absl::Status Run() {
+  const absl::StatusOr<TerminationSignals> signals = TerminationSignals::Block();
+  if (!signals.ok()) return signals.status();
+  const absl::StatusOr<std::unique_ptr<EventLoop>> loop = EventLoop::New();
+  if (!loop.ok()) return loop.status();
+  std::string save_helper = absl::GetFlag(FLAGS_save_helper);
+  if (save_helper.empty()) {
+    save_helper = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "romulus-save-helper";
+  }
+  const absl::StatusOr<std::unique_ptr<XenProtectedHost>> host = XenProtectedHost::Open(loop->get(), save_helper);
+  if (!host.ok()) return host.status();
+  HostService host_service([] { return ReportHost(control::v1::Host::PRIMARY); },
+                           [save_helper] { return CheckProtectionReadiness(save_helper); });
+  return RunPrimaryAgent({absl::GetFlag(FLAGS_control_address), absl::GetFlag(FLAGS_state_dir)}, *signals, **loop,
+                         **host, host_service);
+}
+
+}  // namespace
+}  // namespace romulus
+
+int main(int argc, char** argv) {
+  absl::SetProgramUsageMessage("replicates protected Xen guests of this host to secondary agents");
+  absl::ParseCommandLine(argc, argv);
+  const absl::Status status = romulus::Run();
+  if (status.ok()) return EXIT_SUCCESS;
+  romulus::LogError("romulus-primary: ", status.message());
+  return EXIT_FAILURE;
+}

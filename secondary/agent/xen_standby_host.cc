@@ -1,0 +1,67 @@
+#include "secondary/agent/xen_standby_host.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/log.h"
+#include "common/xen/control.h"
+#include "common/xen/host_compatibility.h"
+#include "secondary/target/helper_checkpoint_target.h"
+#include "secondary/target/leftover_standbys.h"
+
+namespace romulus {
+
+absl::StatusOr<std::unique_ptr<XenStandbyHost>> XenStandbyHost::Open(EventLoop* loop,
+                                                                     const std::string& restore_helper) {
+  absl::StatusOr<XcInterface> xc = OpenXenControl(nullptr);
+  if (!xc.ok()) return xc.status();
+  absl::StatusOr<std::unique_ptr<Xenstore>> store = Xenstore::Open();
+  if (!store.ok()) return store.status();
+  return std::unique_ptr<XenStandbyHost>(new XenStandbyHost(loop, restore_helper, *std::move(xc), *std::move(store)));
+}
+
+XenStandbyHost::XenStandbyHost(EventLoop* loop, std::string restore_helper, XcInterface xc,
+                               std::unique_ptr<Xenstore> store)
+    : loop_(loop), restore_helper_(std::move(restore_helper)), xc_(std::move(xc)), store_(std::move(store)) {}
+
+absl::StatusOr<replication::v1::HostCompatibility> XenStandbyHost::Compatibility() {
+  return ReadHostCompatibility(xc_.get());
+}
+
+absl::Status XenStandbyHost::CheckSession(const replication::v1::OpenSession& open_session) {
+  if (open_session.stream_mode() != replication::v1::REMUS) {
+    return absl::FailedPreconditionError("this secondary knows only the stream mode REMUS");
+  }
+  bool raw = false;
+  for (const int codec : open_session.codecs()) raw = raw || codec == replication::v1::RAW;
+  if (!raw) return absl::FailedPreconditionError("this secondary knows only the codec RAW, which was not offered");
+  const absl::StatusOr<replication::v1::HostCompatibility> here = Compatibility();
+  if (!here.ok()) return here.status();
+  return CheckCompatible(open_session.primary_host(), *here);
+}
+
+std::unique_ptr<CheckpointTarget> XenStandbyHost::NewTarget() {
+  HelperCheckpointTarget::Options options;
+  options.restore_helper = restore_helper_;
+  return std::make_unique<HelperCheckpointTarget>(*loop_, options);
+}
+
+void XenStandbyHost::RemoveLeftovers() {
+  const absl::StatusOr<std::vector<LeftoverStandby>> leftovers = FindLeftoverStandbys(xc_.get(), *store_);
+  if (!leftovers.ok()) return LogError("can't look for left-over standbys: ", leftovers.status().message());
+  for (const LeftoverStandby& leftover : *leftovers) {
+    const std::string what = absl::StrCat("domain ", leftover.domid, ", a standby of ", leftover.name, " (uuid ",
+                                          leftover.uuid, ") that an agent has left behind");
+    if (leftover.restored) {
+      LogWarning(what,
+                 ", holds a whole checkpoint and may be the only copy: kept, paused; xl unpause runs it if its "
+                 "guest runs nowhere else, xl destroy removes it");
+      continue;
+    }
+    const absl::Status destroyed = DestroyLeftoverStandby(xc_.get(), *store_, leftover);
+    LogWarning(what, ": ", destroyed.ok() ? "destroyed" : destroyed.message());
+  }
+}
+
+}  // namespace romulus
