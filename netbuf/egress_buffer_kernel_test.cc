@@ -13,6 +13,7 @@
 #include "gtest/gtest.h"
 #include "netbuf/egress_buffer_contract.h"
 #include "netbuf/kernel_harness.h"
+#include "netbuf/kernel_support.h"
 #include "netbuf/simulated_plug_kernel.h"
 
 namespace romulus {
@@ -197,6 +198,13 @@ TEST_F(KernelTest, WithoutPrivilegeSaysSo) {
   int status = 0;
   ASSERT_EQ(waitpid(child, &status, 0), child);
   EXPECT_EQ(WEXITSTATUS(status), static_cast<int>(absl::StatusCode::kPermissionDenied));
+}
+
+TEST_F(KernelTest, TheCheckOfTheKernelFindsAllOfItAndLeavesNothing) {
+  for (const KernelRequirement& requirement : CheckKernelSupport()) {
+    EXPECT_TRUE(requirement.holds) << requirement.name << ": " << requirement.finding << ": " << requirement.remedy;
+  }
+  EXPECT_THAT(harness_.LeftBehind(), IsEmpty());
 }
 
 // The guest keeps sending while its buffer comes and goes.

@@ -60,12 +60,11 @@ absl::StatusOr<bool> HasIngress(NetlinkSocket& socket, const NetworkLink& vif) {
   return result.ToStatus(absl::StrCat("looking for an ingress qdisc on ", vif.name));
 }
 
-absl::Status ExplainFilterError(const NetworkLink& vif, const NetlinkResult& result) {
-  const std::string what = absl::StrCat("redirecting the packets of ", vif.name);
+// Fails for ENOENT, which says that the kernel lacks a part of it, with the remedy `modules`.
+absl::Status Explain(const NetlinkResult& result, const std::string& what, const char* modules) {
   if (result.error != ENOENT) return result.ToStatus(what);
   return absl::FailedPreconditionError(absl::StrCat(what, ": ", result.reason.empty() ? "" : result.reason + ": ",
-                                                    "the kernel lacks the classifier matchall or the action mirred: "
-                                                    "modprobe -a cls_matchall act_mirred"));
+                                                    "the kernel lacks it: modprobe -a ", modules));
 }
 
 }  // namespace
@@ -98,24 +97,29 @@ absl::StatusOr<Redirect> FindRedirect(NetlinkSocket& socket, const NetworkLink& 
 }
 
 absl::Status AddRedirect(NetlinkSocket& socket, const NetworkLink& vif, const NetworkLink& ifb) {
-  NetlinkMessage add_ingress(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL);
-  add_ingress.Append(IngressAddress(vif)).Put(TCA_KIND, std::string("ingress"));
-  const NetlinkResult ingress = socket.Transact(add_ingress);
-  if (ingress.error == EEXIST) {
+  if (absl::Status status = AddIngress(socket, vif); !status.ok()) return status;
+  absl::Status status = AddRedirectFilter(socket, vif, ifb);
+  if (!status.ok()) DeleteRedirect(socket, vif).IgnoreError();
+  return status;
+}
+
+absl::Status AddIngress(NetlinkSocket& socket, const NetworkLink& vif) {
+  NetlinkMessage request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL);
+  request.Append(IngressAddress(vif)).Put(TCA_KIND, std::string("ingress"));
+  const NetlinkResult result = socket.Transact(request);
+  if (result.error == EEXIST) {
     return absl::FailedPreconditionError(absl::StrCat(
         vif.name, " has an ingress (or clsact) qdisc that is not Romulus': look at it with 'tc filter show dev ",
         vif.name, " ingress', remove it with 'tc qdisc del dev ", vif.name, " ingress'"));
   }
-  if (ingress.error == ENOENT) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("adding an ingress qdisc to ", vif.name, ": the kernel has none: modprobe sch_ingress"));
-  }
-  if (!ingress.ok()) return ingress.ToStatus(absl::StrCat("adding an ingress qdisc to ", vif.name));
+  return Explain(result, absl::StrCat("adding an ingress qdisc to ", vif.name), "sch_ingress");
+}
 
+absl::Status AddRedirectFilter(NetlinkSocket& socket, const NetworkLink& vif, const NetworkLink& ifb) {
   const tc_mirred mirred{
       .action = TC_ACT_STOLEN, .eaction = TCA_EGRESS_REDIR, .ifindex = static_cast<uint32_t>(ifb.index)};
-  NetlinkMessage add_filter(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL);
-  add_filter.Append(FilterAddress(vif))
+  NetlinkMessage request(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL);
+  request.Append(FilterAddress(vif))
       .Put(TCA_KIND, std::string("matchall"))
       .BeginNested(TCA_OPTIONS)
       .BeginNested(TCA_MATCHALL_ACT)
@@ -128,11 +132,20 @@ absl::Status AddRedirect(NetlinkSocket& socket, const NetworkLink& vif, const Ne
       .EndNested()
       .EndNested()
       .EndNested();
-  if (NetlinkResult filter = socket.Transact(add_filter); !filter.ok()) {
-    DeleteRedirect(socket, vif).IgnoreError();
-    return ExplainFilterError(vif, filter);
-  }
-  return absl::OkStatus();
+  return Explain(socket.Transact(request), absl::StrCat("redirecting the packets of ", vif.name),
+                 "cls_matchall act_mirred");
+}
+
+absl::Status TryMatchall(NetlinkSocket& socket, const NetworkLink& vif) {
+  tcmsg address = FilterAddress(vif);
+  address.tcm_info = TC_H_MAKE((kPriority + 1) << 16, htons(ETH_P_ALL));
+  NetlinkMessage request(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL);
+  request.Append(address)
+      .Put(TCA_KIND, std::string("matchall"))
+      .BeginNested(TCA_OPTIONS)
+      .Put(TCA_MATCHALL_FLAGS, uint32_t{TCA_CLS_FLAGS_SKIP_HW})  // Empty options are none, which it refuses.
+      .EndNested();
+  return Explain(socket.Transact(request), "adding a matchall filter", "cls_matchall");
 }
 
 absl::Status DeleteRedirect(NetlinkSocket& socket, const NetworkLink& vif) {

@@ -25,6 +25,11 @@ absl::StatusOr<Redirect> FindRedirect(NetlinkSocket& socket, const NetworkLink& 
 // the vif has an ingress qdisc. An error leaves the vif as it was.
 absl::Status AddRedirect(NetlinkSocket& socket, const NetworkLink& vif, const NetworkLink& ifb);
 
+// The two halves of AddRedirect, and a matchall filter that does nothing: for finding out what the kernel lacks.
+absl::Status AddIngress(NetlinkSocket& socket, const NetworkLink& vif);
+absl::Status AddRedirectFilter(NetlinkSocket& socket, const NetworkLink& vif, const NetworkLink& ifb);
+absl::Status TryMatchall(NetlinkSocket& socket, const NetworkLink& vif);
+
 // Removes filter and qdisc, whatever is there of it. OK if the vif is gone.
 absl::Status DeleteRedirect(NetlinkSocket& socket, const NetworkLink& vif);
 
