@@ -9,7 +9,7 @@
 namespace romulus {
 
 // Describes the guest's first console for xenconsoled, all but `ring-ref`, which the restore tells
-// (WriteRestoredNodes). xenconsoled connects when the domain is introduced to xenstore.
+// (WriteRunningNodes). xenconsoled connects when the domain is introduced to xenstore.
 absl::Status WriteConsole(Xenstore& store, const StandbyDomainIds& ids, const replication::v1::Console& console);
 
 }  // namespace romulus

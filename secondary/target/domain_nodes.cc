@@ -141,17 +141,21 @@ absl::Status WriteStandbyNodes(Xenstore& store, const StandbyDomainIds& ids, con
   return store.Transact([&](XenstoreAccess& transaction) { return WriteStandbyNodesIn(transaction, ids, domain); });
 }
 
-absl::Status WriteRestoredNodes(Xenstore& store, const StandbyDomainIds& ids, const DomainDescription& domain,
-                                uint64_t store_mfn, uint64_t console_mfn) {
+absl::Status MarkRestored(Xenstore& store, uint32_t domid) {
+  return store.Write(StandbyStatePath(domid), kStateRestored);
+}
+
+absl::Status WriteRunningNodes(Xenstore& store, const StandbyDomainIds& ids, const DomainDescription& domain,
+                               uint64_t store_mfn, uint64_t console_mfn) {
   return store.Transact([&](XenstoreAccess& transaction) {
     NodeWriter node(transaction, "");
     const std::string path = XenstoreDomainPath(ids.domid);
-    node.Value(absl::StrCat(path, "/store/ring-ref"), absl::StrCat(store_mfn))
-        .Value(absl::StrCat(path, "/console/ring-ref"), absl::StrCat(console_mfn))
-        .Value(absl::StrCat(path, "/name"), domain.name())
+    node.Value(absl::StrCat(path, "/name"), domain.name())
         .Value(absl::StrCat("/vm/", FormatUuid(domain.uuid()), "/name"), domain.name())
-        .Value(StandbyStatePath(ids.domid), kStateRestored);
-    return node.status();
+        .Value(absl::StrCat(path, "/store/ring-ref"), absl::StrCat(store_mfn))
+        .Value(absl::StrCat(path, "/console/ring-ref"), absl::StrCat(console_mfn));
+    if (!node.status().ok()) return node.status();
+    return transaction.Remove(absl::StrCat(LibxlPath(ids.domid), "/romulus"));
   });
 }
 

@@ -40,10 +40,14 @@ inline constexpr char kStateRestored[] = "restored";
 absl::Status WriteStandbyNodes(Xenstore& store, const StandbyDomainIds& ids,
                                const replication::v1::DomainDescription& domain);
 
-// The rest, and the guest's own name. One transaction, as short as can be: it is on the failover path.
-absl::Status WriteRestoredNodes(Xenstore& store, const StandbyDomainIds& ids,
-                                const replication::v1::DomainDescription& domain, uint64_t store_mfn,
-                                uint64_t console_mfn);
+// The standby's domain holds the whole last checkpoint from now on.
+absl::Status MarkRestored(Xenstore& store, uint32_t domid);
+
+// What only a finished restore knows, and the guest's own name; takes the standby's mark away. One transaction. Not
+// needed for the guest to run: it finds its rings by itself, and xenconsoled connects when `console/ring-ref` comes.
+absl::Status WriteRunningNodes(Xenstore& store, const StandbyDomainIds& ids,
+                               const replication::v1::DomainDescription& domain, uint64_t store_mfn,
+                               uint64_t console_mfn);
 
 // Everything in xenstore that belongs to the domain, its devices' backends in this host included.
 // Goes on after an error and returns the first.

@@ -169,29 +169,30 @@ void HelperCheckpointTarget::OnExit(const HelperProcess::Result& result) {
 
 void HelperCheckpointTarget::StartGuest(const helper::v1::Complete& complete) {
   phase_ = Phase::kStarting;
-  times_.restore = loop_.Now() - activation_began_;
-  worker_.Post([this, complete] {
+  ActivationTimes times_so_far;
+  times_so_far.restore = loop_.Now() - activation_began_;
+  worker_.Post([this, complete, times_so_far] {
     if (discarded_) return;
+    ActivationTimes times = times_so_far;
     const absl::Duration began = loop_.Now();
-    const absl::Status status = guest_->Run(complete.store_mfn(), complete.console_mfn());
-    const absl::Duration took = loop_.Now() - began;
-    PostToLoop([this, status, took] { OnGuestStarted(status, took); });
-    if (status.ok()) guest_->Settle();
+    const absl::Status status = guest_->Run(complete.store_mfn());
+    times.devices = loop_.Now() - began;
+    times.total = times.restore + times.devices;
+    if (status.ok()) guest_->Settle(complete.store_mfn(), complete.console_mfn());
+    PostToLoop([this, status, times] { OnGuestStarted(status, times); });
   });
 }
 
-void HelperCheckpointTarget::OnGuestStarted(absl::Status status, absl::Duration devices) {
+void HelperCheckpointTarget::OnGuestStarted(absl::Status status, const ActivationTimes& times) {
   if (phase_ == Phase::kDiscarding) return;
-  times_.devices = devices;
-  times_.total = loop_.Now() - activation_began_;
   if (!status.ok()) {
     phase_ = Phase::kBroken;
-    observer_->OnActivated(status, times_);
+    observer_->OnActivated(status, times);
     return;
   }
   phase_ = Phase::kActive;
   AnnounceAfter(kFirstRepeat);
-  observer_->OnActivated(absl::OkStatus(), times_);
+  observer_->OnActivated(absl::OkStatus(), times);
 }
 
 void HelperCheckpointTarget::AnnounceAfter(absl::Duration delay) {

@@ -56,7 +56,7 @@ class HelperCheckpointTarget final : public CheckpointTarget, private HelperProc
   void QueueWrite(uint64_t epoch, std::string bytes);
   void OnWriteFailed(const absl::Status& status);
   void StartGuest(const helper::v1::Complete& complete);
-  void OnGuestStarted(absl::Status status, absl::Duration devices);
+  void OnGuestStarted(absl::Status status, const ActivationTimes& times);
   void AnnounceAfter(absl::Duration delay);
   void DestroyGuest(std::function<void()> then);
   // Runs `task` on the loop unless the target is gone by then. From the worker.
@@ -70,7 +70,6 @@ class HelperCheckpointTarget final : public CheckpointTarget, private HelperProc
   std::unique_ptr<HelperProcess> helper_;
   Scheduler::TimerId timer_ = Scheduler::kNoTimer;
   absl::Duration activation_began_;
-  ActivationTimes times_;
   // Set before the guest may be gone: what is queued for the worker must not start it any more.
   std::atomic<bool> discarded_{false};
   const std::shared_ptr<int> alive_ = std::make_shared<int>(0);

@@ -121,21 +121,16 @@ absl::Status StandbyDomain::Build() {
   return StoreLibxlJson(domid, uuid_, description_.libxl_json());
 }
 
-absl::Status StandbyDomain::Introduce(uint64_t store_mfn, uint64_t console_mfn) {
-  if (absl::Status status = WriteRestoredNodes(store_, ids_, description_, store_mfn, console_mfn); !status.ok()) {
-    return status;
-  }
-  return store_.IntroduceDomain(ids_.domid, store_mfn, ids_.store_port);
-}
-
-absl::Status StandbyDomain::Unpause() {
+absl::Status StandbyDomain::Run(uint64_t store_mfn) {
+  if (absl::Status status = MarkRestored(store_, ids_.domid); !status.ok()) return status;
+  if (absl::Status status = store_.IntroduceDomain(ids_.domid, store_mfn, ids_.store_port); !status.ok()) return status;
   if (xc_domain_unpause(xc_, ids_.domid) != 0) return XenCallError("can't unpause the guest", ids_.domid, errno);
   return absl::OkStatus();
 }
 
-void StandbyDomain::Settle() {
-  if (absl::Status status = store_.Remove(absl::StrCat(LibxlPath(ids_.domid), "/romulus")); !status.ok()) {
-    LogWarning("domain ", ids_.domid, " runs, but is still marked as a standby: ", status.message());
+void StandbyDomain::Settle(uint64_t store_mfn, uint64_t console_mfn) {
+  if (absl::Status s = WriteRunningNodes(store_, ids_, description_, store_mfn, console_mfn); !s.ok()) {
+    LogWarning("domain ", ids_.domid, " runs, but `xl` shows it as a standby without a console: ", s.message());
   }
   xc_domain_claim_pages(xc_, ids_.domid, 0);
 }

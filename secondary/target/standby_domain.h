@@ -27,15 +27,13 @@ class StandbyDomain {
   // Leaves the domain as it is; an agent that dies leaves it too, for FindLeftoverStandbys.
   ~StandbyDomain() = default;
 
-  // After the restore has completed: tells xenstore where the rings are and gives the guest its own name.
-  absl::Status Introduce(uint64_t store_mfn, uint64_t console_mfn);
+  // After the restore has completed: connects the guest to xenstore and runs it, with as few steps as that takes. After
+  // OK the domain is no standby any more: Destroy must not be called. An error leaves it paused.
+  absl::Status Run(uint64_t store_mfn);
 
-  // Runs the guest. The domain is no standby any more: Destroy must not be called.
-  absl::Status Unpause();
-
-  // After Unpause, off the failover path: takes away what marks it as a standby and gives back memory that it claimed
-  // and did not use.
-  void Settle();
+  // Once, after Run, off the failover path: console, name, no more mark; gives back memory that it claimed and did not
+  // use. What fails here is logged: the guest runs.
+  void Settle(uint64_t store_mfn, uint64_t console_mfn);
 
   // The domain with all its memory, its nodes and its userdata. Safe to repeat.
   absl::Status Destroy();

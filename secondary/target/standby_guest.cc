@@ -46,25 +46,30 @@ absl::Status StandbyGuest::CreateDevices(const replication::v1::DomainDescriptio
   return absl::OkStatus();
 }
 
-absl::Status StandbyGuest::Run(uint64_t store_mfn, uint64_t console_mfn) {
-  if (absl::Status status = domain_->Introduce(store_mfn, console_mfn); !status.ok()) return status;
-  if (absl::Status status = domain_->Unpause(); !status.ok()) return status;
+absl::Status StandbyGuest::Run(uint64_t store_mfn) {
+  if (absl::Status status = domain_->Run(store_mfn); !status.ok()) return status;
   running_ = true;
-  AnnounceAgain();
+  Announce();
   return absl::OkStatus();
 }
 
 bool StandbyGuest::AnnounceAgain() {
+  // Asked first: an announcement is complete only where the port was connected before it.
   bool all_connected = true;
   for (const std::unique_ptr<VifBackend>& vif : vifs_) {
-    // Asked first: an announcement is complete only where the port was connected before it.
     const absl::StatusOr<bool> connected = vif->connected();
     all_connected = all_connected && connected.ok() && *connected;
+  }
+  Announce();
+  return all_connected;
+}
+
+void StandbyGuest::Announce() {
+  for (const std::unique_ptr<VifBackend>& vif : vifs_) {
     if (absl::Status status = vif->Announce(); !status.ok()) {
       LogWarning("can't announce ", vif->interface(), ": ", status.message());
     }
   }
-  return all_connected;
 }
 
 absl::Status StandbyGuest::Destroy() {

@@ -22,15 +22,16 @@ class StandbyGuest {
   // Codes as CheckpointTarget::Observer::OnPrepared; after an error nothing is left behind.
   static absl::StatusOr<std::unique_ptr<StandbyGuest>> Create(const replication::v1::DomainDescription& description);
 
-  // After the restore has completed: connects and runs the guest, and announces it once. An error before it runs
-  // leaves it paused; it may then be destroyed.
-  absl::Status Run(uint64_t store_mfn, uint64_t console_mfn);
+  // After the restore has completed: runs the guest and announces it once. An error before it runs leaves it paused; it
+  // may then be destroyed.
+  absl::Status Run(uint64_t store_mfn);
   bool running() const { return running_; }
 
-  // Once, after Run, when the guest's users have been served first.
-  void Settle() { domain_->Settle(); }
+  // Once, after Run: what the guest's users need not wait for.
+  void Settle(uint64_t store_mfn, uint64_t console_mfn) { domain_->Settle(store_mfn, console_mfn); }
 
-  // Announces all interfaces again. True: all of them are connected, so that this was the last one needed.
+  // Announces all interfaces again, now that they may be connected. True: all of them are connected, so that this was
+  // the last one needed.
   bool AnnounceAgain();
 
   // Precondition, checked: it does not run.
@@ -40,6 +41,7 @@ class StandbyGuest {
 
  private:
   StandbyGuest() = default;
+  void Announce();
   absl::Status CreateDevices(const replication::v1::DomainDescription& description);
 
   ToolLoggerHandle logger_;

@@ -8,6 +8,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
 #include "common/base/log.h"
 #include "secondary/target/announcer.h"
 #include "secondary/target/backend_device.h"
@@ -18,8 +19,9 @@ namespace romulus {
 namespace {
 
 constexpr absl::Duration kBackendTimeout = absl::Seconds(10);  // As libxl waits.
-constexpr absl::Duration kScriptTimeout = absl::Seconds(40);   // LIBXL_HOTPLUG_TIMEOUT
-constexpr char kDefaultMtu[] = "1492";                         // LIBXL_DEVICE_NIC_MTU_DEFAULT
+constexpr absl::Duration kInterfacePoll = absl::Milliseconds(5);
+constexpr absl::Duration kScriptTimeout = absl::Seconds(40);  // LIBXL_HOTPLUG_TIMEOUT
+constexpr char kDefaultMtu[] = "1492";                        // LIBXL_DEVICE_NIC_MTU_DEFAULT
 constexpr char kHooksDirectory[] = "/etc/xen/scripts/vif-post.d";
 
 BackendDevice DeviceOf(uint32_t domid, const replication::v1::Vif& vif) {
@@ -83,6 +85,8 @@ absl::StatusOr<std::unique_ptr<VifBackend>> VifBackend::Create(Xenstore& store, 
                                                       "): load the kernel module xen-netback"));
   }
   if (!status.ok()) return status;
+  // netback says InitWait before it has registered its interface.
+  if (status = backend->WaitForInterface(); !status.ok()) return status;
   status = ReasonForVifScript(vif).empty() ? backend->ConnectByNetlink() : backend->ConnectByScript();
   if (!status.ok()) return status;
   return backend;
@@ -120,6 +124,16 @@ absl::Status VifBackend::WriteNodes() {
                              {"mac", vif_.mac()},
                              {"trusted", trusted.empty() ? "1" : trusted}},
                             {{"mtu", mtu.empty() ? kDefaultMtu : mtu}});
+}
+
+absl::Status VifBackend::WaitForInterface() {
+  for (absl::Duration waited; waited < kBackendTimeout; waited += kInterfacePoll) {
+    const absl::StatusOr<int> index = ports_.InterfaceIndex(kernel_name_);
+    if (!absl::IsNotFound(index.status())) return index.status();
+    absl::SleepFor(kInterfacePoll);
+  }
+  return absl::DeadlineExceededError(absl::StrCat("network interface ", kernel_name_, " has not appeared within ",
+                                                  absl::FormatDuration(kBackendTimeout), ": see the kernel's log"));
 }
 
 absl::Status VifBackend::ConnectByNetlink() {

@@ -40,6 +40,7 @@ class VifBackend {
  private:
   VifBackend(Xenstore& store, BridgePorts& ports, uint32_t domid, const replication::v1::Vif& vif);
   absl::Status WriteNodes();
+  absl::Status WaitForInterface();
   absl::Status ConnectByNetlink();
   absl::Status ConnectByScript();
   absl::Status RunScript(const std::string& action);
