@@ -59,9 +59,10 @@ class AgentChannel:
 
     def __init__(self, target):
         self.target = target
-        # Reconnect at once: agents are restarted and hosts come back within a scenario.
+        # Reconnect at once: agents are restarted and hosts come back within a scenario. The least backoff is also how
+        # long a connection may take to come about, which emulation stretches.
         self._channel = grpc.insecure_channel(target, options=[
-            ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100),
+            ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 5000),
             ("grpc.max_reconnect_backoff_ms", 500)])
         self.protections = protection_service_pb2_grpc.ProtectionServiceStub(self._channel)
         self.standbys = standby_service_pb2_grpc.StandbyServiceStub(self._channel)
