@@ -39,6 +39,16 @@ TEST_F(HelperChannelTest, WhatWasSentBeforeTheEndOfFileIsReceived) {
   EXPECT_TRUE(absl::IsUnavailable(agent_->Receive().status()));
 }
 
+TEST_F(HelperChannelTest, LastWordsAreReceivedAlsoFromAHelperThatHasNotReadOurs) {
+  helper::v1::AgentToHelper stop;
+  stop.mutable_stop();
+  ASSERT_TRUE(agent_->Send(stop).ok());
+  ASSERT_TRUE(helper_->Send(SuspendedMessage(1)).ok());
+  helper_.reset();
+  EXPECT_EQ(agent_->Receive()->suspended().epoch(), 1);
+  EXPECT_TRUE(absl::IsUnavailable(agent_->Receive().status()));
+}
+
 TEST_F(HelperChannelTest, SendingToAClosedEndIsAnErrorAndNoSignal) {
   agent_.reset();
   EXPECT_TRUE(absl::IsUnavailable(helper_->Send(SuspendedMessage(1))));

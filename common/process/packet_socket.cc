@@ -98,9 +98,8 @@ absl::StatusOr<Packet> ReceivePacket(int socket, absl::Duration timeout) {
     message.msg_controllen = sizeof(control);
     const ssize_t received = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (received < 0) {
-      if (errno == EINTR) continue;
-      // The other end was closed with packets of ours unread.
-      if (errno == ECONNRESET) return Closed();
+      // ECONNRESET, once: the other end was closed with packets of ours unread. What it sent before is still here.
+      if (errno == EINTR || errno == ECONNRESET) continue;
       if (errno != EAGAIN) {
         return absl::InternalError(absl::StrCat("can't receive from a helper's socket: ", strerror(errno)));
       }
