@@ -1,0 +1,126 @@
+#include "tests/simulation/agents.h"
+
+#include <utility>
+
+#include "netbuf/simulated_egress_buffer.h"
+#include "tests/faults/release_early_egress_buffer.h"
+
+namespace romulus::simulation {
+namespace {
+
+// Tells the world which object is the latest, and when it goes.
+class TrackedSource final : public CheckpointSource {
+ public:
+  TrackedSource(std::unique_ptr<SimulatedSource> source, SimulatedSource** latest)
+      : source_(std::move(source)), latest_(latest) {
+    *latest_ = source_.get();
+  }
+  ~TrackedSource() override {
+    if (*latest_ == source_.get()) *latest_ = nullptr;
+  }
+  void Start(Observer* observer) override { source_->Start(observer); }
+  void RequestCheckpoint(uint64_t epoch) override { source_->RequestCheckpoint(epoch); }
+  void PermitResume(uint64_t epoch) override { source_->PermitResume(epoch); }
+  void Stop() override { source_->Stop(); }
+
+ private:
+  std::unique_ptr<SimulatedSource> source_;
+  SimulatedSource** latest_;
+};
+
+// A target learns from the domain's description which session it belongs to: the simulation writes it there.
+class TrackedTarget final : public CheckpointTarget {
+ public:
+  using Make = std::function<std::unique_ptr<SimulatedTarget>(uint64_t session)>;
+  TrackedTarget(Make make, SecondaryAgent* agent) : make_(std::move(make)), agent_(agent) {}
+  ~TrackedTarget() override {
+    if (agent_->target == target_.get()) agent_->target = nullptr;
+  }
+  void Prepare(const replication::v1::DomainDescription& domain, Observer* observer) override {
+    target_ = make_(domain.domid());
+    agent_->target = target_.get();
+    agent_->target_session = domain.domid();
+    target_->Prepare(domain, observer);
+  }
+  void FinishSeeding(std::string tail) override { target_->FinishSeeding(std::move(tail)); }
+  void Apply(uint64_t epoch, std::string bytes) override { target_->Apply(epoch, std::move(bytes)); }
+  void Activate() override { target_->Activate(); }
+  void Discard() override { target_->Discard(); }
+
+ private:
+  const Make make_;
+  SecondaryAgent* const agent_;
+  std::unique_ptr<SimulatedTarget> target_;
+};
+
+}  // namespace
+
+PrimaryAgent::PrimaryAgent(const Parts& parts)
+    : process(parts.clock, parts.host->gate), scheduler(process), trace_(parts.trace) {
+  ProtectionDriver::Seams seams;
+  seams.scheduler = &scheduler;
+  seams.store = &parts.host->store;
+  seams.new_link = [this, parts] {
+    return std::make_unique<SimulatedPrimaryLink>(process, parts.random, parts.link_hooks);
+  };
+  seams.new_source = [this, parts] {
+    return std::make_unique<TrackedSource>(
+        std::make_unique<SimulatedSource>(parts.host, parts.domain, process, parts.random, parts.on_capture), &source);
+  };
+  seams.guest = std::make_unique<SimulatedGuestControl>(parts.host, parts.domain);
+  PlugEgressBuffer::Options buffer;
+  buffer.protection = kProtection;
+  buffer.vifs = {Vif{parts.domain->vif(), parts.domain->domid, 0}};
+  seams.egress = std::make_unique<SimulatedEgressBuffer>(parts.host->kernel, buffer);
+  if (parts.release_early) seams.egress = std::make_unique<ReleaseEarlyEgressBuffer>(std::move(seams.egress));
+
+  replication::v1::OpenSession open;
+  open.mutable_domain()->set_name("guest");
+  open.set_heartbeat_interval_ms(static_cast<uint32_t>(absl::ToInt64Milliseconds(parts.heartbeat_interval)));
+  driver = std::make_unique<ProtectionDriver>(kProtection, parts.config, open, "guest", std::move(seams), this);
+}
+
+PrimaryAgent::~PrimaryAgent() {
+  process.Kill();
+  driver.reset();
+}
+
+void PrimaryAgent::OnChanged(bool) {
+  if (trace_ == nullptr || driver == nullptr) return;
+  std::string state = driver->core().state_name();
+  if (state == state_) return;
+  state_ = state;
+  trace_("primary    " + state + "   " + std::string(driver->core().snapshot().last_error.message()));
+}
+
+SecondaryAgent::SecondaryAgent(const Parts& parts)
+    : process(parts.clock, parts.host->gate), scheduler(process), trace_(parts.trace) {
+  StandbyDriver::Seams seams;
+  seams.scheduler = &scheduler;
+  seams.store = &parts.host->store;
+  seams.new_target = [this, parts] {
+    auto make = [this, parts](uint64_t session) {
+      SimulatedTarget::Hooks hooks;
+      hooks.on_run = [parts, session](const GuestMemory& memory) { parts.on_run(session, memory); };
+      hooks.partial = parts.partial;
+      return std::make_unique<SimulatedTarget>(parts.host, process, parts.random, std::move(hooks));
+    };
+    return std::make_unique<TrackedTarget>(make, this);
+  };
+  driver = std::make_unique<StandbyDriver>(kProtection, std::move(seams), this);
+}
+
+SecondaryAgent::~SecondaryAgent() {
+  process.Kill();
+  driver.reset();
+}
+
+void SecondaryAgent::OnChanged(bool) {
+  if (trace_ == nullptr || driver == nullptr) return;
+  std::string state = driver->core().state_name();
+  if (state == state_) return;
+  state_ = state;
+  trace_("secondary  " + state + "   " + std::string(driver->core().snapshot().last_error.message()));
+}
+
+}  // namespace romulus::simulation

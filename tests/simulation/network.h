@@ -1,0 +1,91 @@
+#ifndef ROMULUS_TESTS_SIMULATION_NETWORK_H_
+#define ROMULUS_TESTS_SIMULATION_NETWORK_H_
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "tests/simulation/random.h"
+#include "tests/simulation/virtual_clock.h"
+
+namespace romulus::simulation {
+
+enum Direction { kToSecondary = 0, kToPrimary = 1 };
+
+// What lies between the two hosts: how slow it is, and whether anything gets through, each way.
+struct Network {
+  std::array<bool, 2> partitioned = {false, false};
+  absl::Duration latency = absl::Microseconds(200);
+  // Added while the network is slow; packets lost and sent again look the same to TCP's users.
+  absl::Duration extra_latency_max;
+  // Of 1000 checkpoint messages this many arrive with a wrong byte (only where a test asks for what TCP prevents).
+  uint64_t corruption = 0;
+};
+
+// One way of one connection, as TCP gives it: in order, without loss, or not at all. Lost packets and partitions show
+// as delay; the end of the other side as an end of the stream behind what it sent.
+class Pipe : public std::enable_shared_from_this<Pipe> {
+ public:
+  struct Item {
+    std::string message;
+    absl::Status end;  // Not OK: the stream ends with this, `message` is empty.
+  };
+  using Deliver = std::function<void(Item)>;
+
+  Pipe(VirtualClock* clock, Random* random, Network* network, Direction direction)
+      : clock_(clock), random_(random), network_(network), direction_(direction) {}
+
+  void SetReceiver(Deliver deliver) { deliver_ = std::move(deliver); }
+
+  void Send(Item item) {
+    if (cut_) return;
+    absl::Duration delay = network_->latency;
+    if (network_->extra_latency_max > absl::ZeroDuration()) {
+      delay += random_->Between(absl::ZeroDuration(), network_->extra_latency_max);
+    }
+    last_due_ = std::max(last_due_, clock_->now() + delay);
+    queue_.emplace_back(last_due_, std::move(item));
+    if (queue_.size() == 1) Arm(last_due_ - clock_->now());
+  }
+  // The sending host has lost its power, or the receiver has gone: nothing more arrives.
+  void Cut() {
+    cut_ = true;
+    queue_.clear();
+    deliver_ = nullptr;
+  }
+
+ private:
+  void Arm(absl::Duration delay) {
+    clock_->After(delay, [self = shared_from_this()] { self->Pump(); });
+  }
+  void Pump() {
+    // Retransmission timers are coarse.
+    if (network_->partitioned[direction_]) return Arm(absl::Milliseconds(50));
+    while (!queue_.empty() && queue_.front().first <= clock_->now()) {
+      Item item = std::move(queue_.front().second);
+      queue_.pop_front();
+      Deliver deliver = deliver_;  // It may be replaced, or cut, while it runs.
+      if (deliver != nullptr) deliver(std::move(item));
+    }
+    if (!queue_.empty()) Arm(queue_.front().first - clock_->now());
+  }
+
+  VirtualClock* const clock_;
+  Random* const random_;
+  Network* const network_;
+  const Direction direction_;
+  Deliver deliver_;
+  std::deque<std::pair<absl::Duration, Item>> queue_;
+  absl::Duration last_due_;
+  bool cut_ = false;
+};
+
+}  // namespace romulus::simulation
+
+#endif  // ROMULUS_TESTS_SIMULATION_NETWORK_H_

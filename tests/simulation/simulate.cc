@@ -1,0 +1,164 @@
+// Runs seeded scenarios and reports: bazel run //tests/simulation:simulate -- --seeds=1000000
+// A failing seed prints the command that replays it with a trace.
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cinttypes>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/simulation/scenario.h"
+
+namespace romulus::simulation {
+namespace {
+
+struct Flags {
+  uint64_t first_seed = 1;
+  uint64_t seeds = 10000;
+  bool trace = false;
+  Mutant mutant = Mutant::kNone;
+  // With a mutant: success is that a seed finds it.
+  bool expect_violation = false;
+};
+
+thread_local uint64_t current_seed = 0;
+const char* mutant_name = "none";
+
+void PrintReplay(uint64_t seed) {
+  fprintf(stderr,
+          "replay: bazel run //tests/simulation:simulate -- --first_seed=%" PRIu64 " --seeds=1 --mutant=%s --trace\n",
+          seed, mutant_name);
+}
+
+// A failed ROMULUS_CHECK: which seed it was.
+void OnAbort(int) {
+  char text[200];
+  int length = snprintf(text, sizeof text,
+                        "replay: bazel run //tests/simulation:simulate -- --first_seed=%" PRIu64
+                        " --seeds=1 --mutant=%s --trace\n",
+                        current_seed, mutant_name);
+  if (write(STDERR_FILENO, text, static_cast<size_t>(length)) < 0) _exit(3);
+  signal(SIGABRT, SIG_DFL);
+  raise(SIGABRT);
+}
+
+struct Totals {
+  std::map<std::string, uint64_t> faults, endings;
+  uint64_t checkpoints = 0, takeovers = 0, answers = 0, seeds = 0;
+  uint64_t failed_seed = 0;
+  std::string violation;
+
+  void Add(const Outcome& outcome) {
+    ++seeds;
+    checkpoints += outcome.checkpoints;
+    takeovers += outcome.takeovers;
+    answers += outcome.answers;
+    ++endings[outcome.ending];
+    for (const auto& [name, count] : outcome.faults) faults[name] += count;
+  }
+  void Add(const Totals& other) {
+    seeds += other.seeds;
+    checkpoints += other.checkpoints;
+    takeovers += other.takeovers;
+    answers += other.answers;
+    for (const auto& [name, count] : other.endings) endings[name] += count;
+    for (const auto& [name, count] : other.faults) faults[name] += count;
+    if (other.failed_seed != 0 && (failed_seed == 0 || other.failed_seed < failed_seed)) {
+      failed_seed = other.failed_seed;
+      violation = other.violation;
+    }
+  }
+};
+
+int Run(const Flags& flags) {
+  auto started = std::chrono::steady_clock::now();
+  unsigned threads = flags.seeds == 1 ? 1 : std::max(1u, std::thread::hardware_concurrency());
+  std::vector<Totals> parts(threads);
+  std::vector<std::thread> workers;
+  for (unsigned i = 0; i < threads; ++i) {
+    workers.emplace_back([&, i] {
+      for (uint64_t n = i; n < flags.seeds && parts[i].failed_seed == 0; n += threads) {
+        current_seed = flags.first_seed + n;
+        Outcome outcome = RunScenario(current_seed, flags.mutant, flags.trace);
+        parts[i].Add(outcome);
+        if (outcome.violation.empty()) continue;
+        parts[i].failed_seed = current_seed;
+        parts[i].violation = outcome.violation;
+      }
+    });
+  }
+  Totals totals;
+  for (unsigned i = 0; i < threads; ++i) {
+    workers[i].join();
+    totals.Add(parts[i]);
+  }
+  double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  printf("%" PRIu64 " seeds in %.1f s: %" PRIu64 " checkpoints, %" PRIu64 " takeovers, %" PRIu64 " answers\n",
+         totals.seeds, seconds, totals.checkpoints, totals.takeovers, totals.answers);
+  printf("faults injected:\n");
+  for (const auto& [name, count] : totals.faults) printf("  %-32s %" PRIu64 "\n", name.c_str(), count);
+  printf("endings:\n");
+  for (const auto& [name, count] : totals.endings) printf("  %-32s %" PRIu64 "\n", name.c_str(), count);
+  if (totals.failed_seed != 0) {
+    printf("seed %" PRIu64 ": %s\n", totals.failed_seed, totals.violation.c_str());
+    fflush(stdout);
+    PrintReplay(totals.failed_seed);
+  }
+  if (flags.expect_violation && totals.failed_seed == 0) {
+    printf("the mutant %s was not caught\n", mutant_name);
+  }
+  return (totals.failed_seed != 0) == flags.expect_violation ? 0 : 1;
+}
+
+bool Parse(int argc, char** argv, Flags& flags) {
+  for (int i = 1; i < argc; ++i) {
+    std::string flag = argv[i];
+    auto value = [&](const char* name) -> const char* {
+      size_t length = strlen(name);
+      return flag.compare(0, length, name) == 0 ? flag.c_str() + length : nullptr;
+    };
+    if (const char* v = value("--first_seed=")) {
+      flags.first_seed = strtoull(v, nullptr, 10);
+    } else if (const char* v = value("--seeds=")) {
+      flags.seeds = strtoull(v, nullptr, 10);
+    } else if (const char* v = value("--mutant=")) {
+      const std::map<std::string, Mutant> mutants = {{"none", Mutant::kNone},
+                                                     {"release-early", Mutant::kReleaseEarly},
+                                                     {"ack-early", Mutant::kAckEarly},
+                                                     {"activate-partial", Mutant::kActivatePartial}};
+      auto found = mutants.find(v);
+      if (found == mutants.end()) return false;
+      flags.mutant = found->second;
+      mutant_name = found->first == "none" ? "none" : v;
+    } else if (flag == "--expect_violation") {
+      flags.expect_violation = true;
+    } else if (flag == "--trace") {
+      flags.trace = true;
+    } else {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+}  // namespace romulus::simulation
+
+int main(int argc, char** argv) {
+  romulus::simulation::Flags flags;
+  if (!romulus::simulation::Parse(argc, argv, flags)) {
+    fprintf(stderr,
+            "usage: simulate [--seeds=10000] [--first_seed=1] [--trace]\n"
+            "                [--mutant=release-early|ack-early|activate-partial [--expect_violation]]\n");
+    return 2;
+  }
+  signal(SIGABRT, romulus::simulation::OnAbort);
+  return romulus::simulation::Run(flags);
+}

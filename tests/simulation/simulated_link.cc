@@ -1,0 +1,277 @@
+#include "tests/simulation/simulated_link.h"
+
+#include <utility>
+
+#include "common/base/log.h"
+#include "tests/simulation/simulated_source.h"
+
+namespace romulus::simulation {
+
+using replication::v1::PrimaryMessage;
+using replication::v1::SecondaryMessage;
+
+namespace {
+
+// Small, so that a checkpoint of this small guest takes several messages.
+constexpr uint32_t kChunkBytes = 3000;
+constexpr absl::Duration kPerChunk = absl::Microseconds(300);
+
+}  // namespace
+
+// ---- primary ----
+
+SimulatedPrimaryLink::SimulatedPrimaryLink(Process agent, Random* random, Hooks hooks)
+    : agent_(std::move(agent)), random_(random), hooks_(std::move(hooks)), chunk_bytes_(kChunkBytes) {}
+
+SimulatedPrimaryLink::~SimulatedPrimaryLink() {
+  *here_ = false;
+  if (connection_.to_primary == nullptr) return;
+  connection_.to_primary->Cut();
+  if (closed_) return;
+  if (hooks_.host_powered()) {
+    connection_.to_secondary->Send({"", absl::UnavailableError("connection reset: the primary's process is gone")});
+  } else {
+    connection_.to_secondary->Cut();
+  }
+}
+
+void SimulatedPrimaryLink::Later(absl::Duration delay, std::function<void()> step) {
+  agent_.After(delay, [here = here_, step = std::move(step)] {
+    if (*here) step();
+  });
+}
+
+void SimulatedPrimaryLink::Open(uint64_t generation, const replication::v1::OpenSession& open_session,
+                                Observer* observer) {
+  observer_ = observer;
+  generation_ = generation;
+  uint64_t session = 0;
+  connection_ = hooks_.connect(&session);
+  connection_.to_primary->SetReceiver([this, agent = agent_, here = here_](Pipe::Item item) {
+    agent.After(absl::ZeroDuration(), [this, here, item = std::move(item)]() mutable {
+      if (*here) Receive(std::move(item));
+    });
+  });
+  monitor_.emplace(*LinkMonitor::OptionsFrom(open_session), agent_.now());
+  PrimaryMessage message;
+  *message.mutable_open_session() = open_session;
+  // The number travels with the session, for the checkers on the other side.
+  message.mutable_open_session()->mutable_domain()->set_domid(static_cast<uint32_t>(session));
+  Send(std::move(message));
+  Watch();
+}
+
+void SimulatedPrimaryLink::Transmit(const PrimaryMessage& message) {
+  std::string bytes = message.SerializeAsString();
+  sent_bytes_ += bytes.size();
+  connection_.to_secondary->Send({std::move(bytes), absl::OkStatus()});
+}
+
+void SimulatedPrimaryLink::Send(PrimaryMessage message) {
+  if (closed_) return;
+  message.set_generation(generation_);
+  Transmit(message);
+}
+
+void SimulatedPrimaryLink::SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader) {
+  ROMULUS_CHECK(!chunker_.has_value());
+  if (closed_) return;
+  reader_ = reader;
+  chunker_.emplace(epoch, std::move(reader), chunk_bytes_);
+  PumpCheckpoint();
+}
+
+void SimulatedPrimaryLink::PumpCheckpoint() {
+  if (closed_ || !chunker_.has_value()) return;
+  auto* growing = dynamic_cast<GrowingReader*>(reader_.get());
+  if (growing != nullptr && !growing->Ready(chunk_bytes_)) {
+    return Later(absl::Milliseconds(5), [this] { PumpCheckpoint(); });
+  }
+  PrimaryMessage message;
+  absl::StatusOr<CheckpointChunker::Step> step = chunker_->Next(&message);
+  if (!step.ok()) {
+    ROMULUS_CHECK(!chunker_->malformed());
+    chunker_.reset();
+    reader_.reset();
+    return;
+  }
+  if (message.has_checkpoint_data() && random_->Chance(hooks_.corruption())) {
+    // Somewhere where there is something: most of this guest's bytes are zero.
+    std::string* payload = message.mutable_checkpoint_data()->mutable_payload();
+    size_t start = random_->Below(payload->size());
+    for (size_t i = 0; i < payload->size(); ++i) {
+      char& byte = (*payload)[(start + i) % payload->size()];
+      if (byte == 0) continue;
+      byte = static_cast<char>(byte ^ 0x55);
+      break;
+    }
+  }
+  Send(std::move(message));
+  if (*step == CheckpointChunker::Step::kTrailer) {
+    chunker_.reset();
+    reader_.reset();
+    return;
+  }
+  Later(kPerChunk, [this] { PumpCheckpoint(); });
+}
+
+void SimulatedPrimaryLink::Receive(Pipe::Item item) {
+  if (closed_) return;
+  if (!item.end.ok()) return CloseWith(item.end, absl::OkStatus());
+  monitor_->OnReceived(agent_.now());
+  SecondaryMessage message;
+  ROMULUS_CHECK(message.ParseFromString(item.message));
+  if (message.has_heartbeat()) return monitor_->OnHeartbeat(message.heartbeat(), agent_.now());
+  if (message.has_checkpoint_commit()) hooks_.on_commit(message.checkpoint_commit().epoch());
+  observer_->OnMessage(message);
+}
+
+void SimulatedPrimaryLink::Watch() {
+  if (closed_) return;
+  absl::Duration now = agent_.now();
+  absl::Status lost = monitor_->CheckLost(now);
+  if (!lost.ok()) return CloseWith(lost, absl::UnavailableError("the primary has given the session up"));
+  if (auto heartbeat = monitor_->TakeDueHeartbeat(now)) {
+    PrimaryMessage message;
+    *message.mutable_heartbeat() = *heartbeat;
+    Send(std::move(message));
+  }
+  Later(std::max(monitor_->NextCheck(now) - now, absl::Milliseconds(1)), [this] { Watch(); });
+}
+
+void SimulatedPrimaryLink::Close() {
+  CloseWith(absl::CancelledError("closed on this host"), absl::UnavailableError("the primary ended the session"));
+}
+
+void SimulatedPrimaryLink::CloseWith(absl::Status to_observer, absl::Status to_peer) {
+  if (closed_) return;
+  closed_ = true;
+  chunker_.reset();
+  reader_.reset();
+  if (!to_peer.ok()) connection_.to_secondary->Send({"", std::move(to_peer)});
+  Later(absl::ZeroDuration(), [this, status = std::move(to_observer)] { observer_->OnClosed(status); });
+}
+
+// ---- secondary ----
+
+SimulatedSecondaryLink::SimulatedSecondaryLink(Process agent, Connection connection, const PrimaryMessage& open,
+                                               Hooks hooks)
+    : agent_(std::move(agent)),
+      connection_(std::move(connection)),
+      hooks_(std::move(hooks)),
+      generation_(open.generation()),
+      monitor_(*LinkMonitor::OptionsFrom(open.open_session()), agent_.now()),
+      assembler_(CheckpointAssembler::LimitsFor(1024, 1, kChunkBytes)) {}
+
+SimulatedSecondaryLink::~SimulatedSecondaryLink() {
+  *here_ = false;
+  connection_.to_secondary->Cut();
+  if (closed_) return;
+  if (hooks_.host_powered()) {
+    connection_.to_primary->Send({"", absl::UnavailableError("connection reset: the secondary's process is gone")});
+  } else {
+    connection_.to_primary->Cut();
+  }
+}
+
+void SimulatedSecondaryLink::Later(absl::Duration delay, std::function<void()> step) {
+  agent_.After(delay, [here = here_, step = std::move(step)] {
+    if (*here) step();
+  });
+}
+
+void SimulatedSecondaryLink::Start(Observer* observer) {
+  observer_ = observer;
+  connection_.to_secondary->SetReceiver([this, agent = agent_, here = here_](Pipe::Item item) {
+    agent.After(absl::ZeroDuration(), [this, here, item = std::move(item)]() mutable {
+      if (*here) Receive(std::move(item));
+    });
+  });
+  Later(absl::ZeroDuration(), [this] { Watch(); });
+}
+
+void SimulatedSecondaryLink::Transmit(const SecondaryMessage& message) {
+  connection_.to_primary->Send({message.SerializeAsString(), absl::OkStatus()});
+}
+
+void SimulatedSecondaryLink::Send(SecondaryMessage message) {
+  if (closed_) return;
+  message.set_generation(generation_);
+  if (message.has_session_accepted()) message.mutable_session_accepted()->set_chunk_bytes_max(kChunkBytes);
+  if (message.has_checkpoint_commit()) assembler_.MarkCommitted(message.checkpoint_commit().epoch());
+  Transmit(message);
+}
+
+void SimulatedSecondaryLink::Receive(Pipe::Item item) {
+  if (closed_) return;
+  if (!item.end.ok()) return CloseWith(item.end, absl::OkStatus());
+  monitor_.OnReceived(agent_.now());
+  received_bytes_ += item.message.size();
+  PrimaryMessage message;
+  absl::Status status =
+      message.ParseFromString(item.message) ? Take(message) : absl::InvalidArgumentError("not a PrimaryMessage");
+  if (!status.ok()) CloseWith(status, status);
+}
+
+absl::Status SimulatedSecondaryLink::Take(const PrimaryMessage& message) {
+  if (message.generation() == generation_) {
+    switch (message.body_case()) {
+      case PrimaryMessage::kHeartbeat:
+        monitor_.OnHeartbeat(message.heartbeat(), agent_.now());
+        return absl::OkStatus();
+      case PrimaryMessage::kCheckpointData: {
+        raw_ += message.checkpoint_data().payload();
+        absl::Status status = assembler_.Add(message.checkpoint_data());
+        if (hooks_.ack_early && message.checkpoint_data().epoch() > 1) return absl::OkStatus();
+        return status;
+      }
+      case PrimaryMessage::kCheckpointTrailer: {
+        std::string raw = std::move(raw_);
+        raw_.clear();
+        absl::StatusOr<CheckpointAssembler::Verified> verified = assembler_.Finish(message.checkpoint_trailer());
+        if (hooks_.ack_early && message.checkpoint_trailer().epoch() > 1) {
+          observer_->OnCheckpoint(message.checkpoint_trailer().epoch(), std::move(raw));
+          return absl::OkStatus();
+        }
+        if (!verified.ok()) return verified.status();
+        if (verified->epoch == 1) {
+          observer_->OnSeeded(std::move(verified->bytes));
+        } else {
+          observer_->OnCheckpoint(verified->epoch, std::move(verified->bytes));
+        }
+        return absl::OkStatus();
+      }
+      default:
+        break;
+    }
+  }
+  observer_->OnMessage(message);
+  return absl::OkStatus();
+}
+
+void SimulatedSecondaryLink::Watch() {
+  if (closed_) return;
+  absl::Duration now = agent_.now();
+  absl::Status lost = monitor_.CheckLost(now);
+  if (!lost.ok()) return CloseWith(lost, lost);
+  if (auto heartbeat = monitor_.TakeDueHeartbeat(now)) {
+    SecondaryMessage message;
+    *message.mutable_heartbeat() = *heartbeat;
+    Send(std::move(message));
+  }
+  Later(std::max(monitor_.NextCheck(now) - now, absl::Milliseconds(1)), [this] { Watch(); });
+}
+
+void SimulatedSecondaryLink::Close(absl::Status status) {
+  CloseWith(absl::CancelledError("closed on this host"), std::move(status));
+}
+
+void SimulatedSecondaryLink::CloseWith(absl::Status to_observer, absl::Status to_peer) {
+  if (closed_) return;
+  closed_ = true;
+  if (hooks_.on_partial != nullptr) hooks_.on_partial(std::move(raw_));
+  if (!to_peer.ok()) connection_.to_primary->Send({"", std::move(to_peer)});
+  Later(absl::ZeroDuration(), [this, status = std::move(to_observer)] { observer_->OnClosed(status); });
+}
+
+}  // namespace romulus::simulation

@@ -1,0 +1,142 @@
+#include "tests/simulation/simulated_target.h"
+
+#include "common/base/log.h"
+
+namespace romulus::simulation {
+
+class SimulatedTarget::Sink final : public CheckpointSink {
+ public:
+  absl::Status Write(absl::Span<const char> bytes) override {
+    bytes_.append(bytes.data(), bytes.size());
+    return absl::OkStatus();
+  }
+  std::string Take() { return std::move(bytes_); }
+
+ private:
+  std::string bytes_;
+};
+
+SimulatedTarget::SimulatedTarget(Host* host, Process agent, Random* random, Hooks hooks)
+    : host_(host), agent_(std::move(agent)), random_(random), hooks_(std::move(hooks)) {}
+
+SimulatedTarget::~SimulatedTarget() {
+  *here_ = false;
+  if (domain_ == nullptr || !host_->powered || domain_->started || domain_->destroyed) return;
+  // The restarted agent, or this one's helper, finds it and removes it.
+  host_->machine->After(absl::Milliseconds(30), [host = host_, domain = domain_] {
+    host->Destroy(domain);
+    --host->helpers;
+  });
+}
+
+void SimulatedTarget::ToAgent(absl::Duration delay, std::function<void(Observer*)> call) {
+  agent_.After(delay, [this, here = here_, call = std::move(call)] {
+    if (*here) call(observer_);
+  });
+}
+
+void SimulatedTarget::Prepare(const replication::v1::DomainDescription&, Observer* observer) {
+  observer_ = observer;
+  absl::Duration creation = random_->Between(absl::Milliseconds(5), absl::Milliseconds(50));
+  if (host_->failing_prepares > 0) {
+    --host_->failing_prepares;
+    state_ = State::kBroken;
+    ToAgent(creation, [](Observer* observer) {
+      observer->OnPrepared(absl::UnavailableError("simulated: the domain could not be created"), nullptr, 0);
+    });
+    return;
+  }
+  domain_ = host_->NewDomain();
+  ++host_->helpers;
+  sink_ = std::make_shared<Sink>();
+  ToAgent(creation, [this](Observer* observer) {
+    if (state_ == State::kWaiting) observer->OnPrepared(absl::OkStatus(), sink_, domain_->domid);
+  });
+}
+
+void SimulatedTarget::FinishSeeding(std::string tail) {
+  ROMULUS_CHECK(state_ != State::kDiscarding);
+  queue_.emplace_back(1, sink_->Take() + tail);
+  Work();
+}
+
+void SimulatedTarget::Apply(uint64_t epoch, std::string bytes) {
+  ROMULUS_CHECK(state_ != State::kDiscarding && !activating_);
+  queue_.emplace_back(epoch, std::move(bytes));
+  Work();
+}
+
+void SimulatedTarget::Activate() {
+  ROMULUS_CHECK(!activating_);
+  activating_ = true;
+  Work();
+}
+
+void SimulatedTarget::Work() {
+  if (working_ || state_ != State::kWaiting) return;
+  if (!queue_.empty()) {
+    working_ = true;
+    // Mostly fast, at times slower than checkpoints come.
+    absl::Duration apply = random_->Chance(50) ? random_->Between(absl::Milliseconds(50), absl::Milliseconds(800))
+                                               : random_->Between(absl::Milliseconds(1), absl::Milliseconds(10));
+    host_->machine->After(apply, [this, here = here_] {
+      if (!*here || state_ != State::kWaiting) return;
+      working_ = false;
+      uint64_t epoch = queue_.front().first;
+      ApplyCheckpoint(queue_.front().second, epoch == 1, domain_->memory);
+      queue_.pop_front();
+      ToAgent(absl::ZeroDuration(), [this, epoch](Observer* observer) {
+        if (state_ == State::kWaiting) observer->OnApplied(epoch);
+      });
+      Work();
+    });
+    return;
+  }
+  if (!activating_) return;
+  working_ = true;
+  host_->machine->After(random_->Between(absl::Milliseconds(10), absl::Milliseconds(60)), [this, here = here_] {
+    if (!*here || state_ != State::kWaiting) return;
+    if (host_->failing_activations > 0) {
+      --host_->failing_activations;
+      state_ = State::kBroken;
+      ToAgent(absl::ZeroDuration(), [](Observer* observer) {
+        observer->OnActivated(absl::InternalError("simulated: the vif's backend did not connect"), {});
+      });
+      return;
+    }
+    if (hooks_.partial != nullptr) ApplyCheckpoint(hooks_.partial(), false, domain_->memory);
+    state_ = State::kRunning;
+    --host_->helpers;
+    host_->kernel->AddVif(domain_->vif());
+    hooks_.on_run(domain_->memory);
+    domain_->started = true;
+    ToAgent(absl::Milliseconds(1), [](Observer* observer) { observer->OnActivated(absl::OkStatus(), {}); });
+  });
+}
+
+void SimulatedTarget::Discard() {
+  ROMULUS_CHECK(state_ != State::kDiscarding && state_ != State::kRunning);
+  state_ = State::kDiscarding;
+  queue_.clear();
+  host_->machine->After(random_->Between(absl::Milliseconds(2), absl::Milliseconds(100)), [this, here = here_] {
+    if (!*here) return;
+    if (domain_ != nullptr) {
+      host_->Destroy(domain_);
+      --host_->helpers;
+    }
+    ToAgent(absl::ZeroDuration(), [](Observer* observer) { observer->OnDiscarded(); });
+  });
+}
+
+void SimulatedTarget::KillHelper() {
+  if (state_ == State::kWaiting && domain_ != nullptr) Break(absl::UnavailableError("the restore helper was killed"));
+}
+
+void SimulatedTarget::Break(absl::Status status) {
+  state_ = State::kBroken;
+  ToAgent(absl::Milliseconds(2), [this, status](Observer* observer) {
+    if (state_ == State::kBroken) observer->OnBroken(status);
+  });
+}
+
+}  // namespace romulus::simulation

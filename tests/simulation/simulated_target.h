@@ -1,0 +1,61 @@
+#ifndef ROMULUS_TESTS_SIMULATION_SIMULATED_TARGET_H_
+#define ROMULUS_TESTS_SIMULATION_SIMULATED_TARGET_H_
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "secondary/checkpoint_target.h"
+#include "tests/simulation/host.h"
+#include "tests/simulation/random.h"
+
+namespace romulus::simulation {
+
+// The simulated CheckpointTarget: a restore helper that applies real checkpoints to a domain of the simulated host.
+class SimulatedTarget final : public CheckpointTarget {
+ public:
+  struct Hooks {
+    // The guest is about to run from this memory.
+    std::function<void(const GuestMemory&)> on_run;
+    // For the mutant activate-partial: bytes of an unfinished checkpoint. Null: none, as it must be.
+    std::function<std::string()> partial;
+  };
+
+  SimulatedTarget(Host* host, Process agent, Random* random, Hooks hooks);
+  // The agent's death, if it was not discarded before: the helper goes, and an idle domain with it.
+  ~SimulatedTarget() override;
+
+  void Prepare(const replication::v1::DomainDescription& domain, Observer* observer) override;
+  void FinishSeeding(std::string tail) override;
+  void Apply(uint64_t epoch, std::string bytes) override;
+  void Activate() override;
+  void Discard() override;
+
+  // A fault: the helper dies.
+  void KillHelper();
+
+ private:
+  class Sink;
+  void ToAgent(absl::Duration delay, std::function<void(Observer*)> call);
+  void Work();
+  void Break(absl::Status status);
+
+  Host* const host_;
+  const Process agent_;
+  Random* const random_;
+  const Hooks hooks_;
+  Observer* observer_ = nullptr;
+  std::shared_ptr<bool> here_ = std::make_shared<bool>(true);
+  std::shared_ptr<Domain> domain_;
+  std::shared_ptr<Sink> sink_;
+  std::deque<std::pair<uint64_t, std::string>> queue_;
+  bool working_ = false;
+  bool activating_ = false;
+  enum class State { kWaiting, kBroken, kDiscarding, kRunning } state_ = State::kWaiting;
+};
+
+}  // namespace romulus::simulation
+
+#endif  // ROMULUS_TESTS_SIMULATION_SIMULATED_TARGET_H_

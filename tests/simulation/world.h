@@ -1,0 +1,108 @@
+#ifndef ROMULUS_TESTS_SIMULATION_WORLD_H_
+#define ROMULUS_TESTS_SIMULATION_WORLD_H_
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "absl/status/status.h"
+#include "tests/simulation/agents.h"
+#include "tests/simulation/client_ledger.h"
+#include "tests/simulation/commit_order_checker.h"
+#include "tests/simulation/host.h"
+#include "tests/simulation/leftovers_checker.h"
+#include "tests/simulation/network.h"
+#include "tests/simulation/one_owner_checker.h"
+#include "tests/simulation/output_commit_checker.h"
+#include "tests/simulation/random.h"
+#include "tests/simulation/takeover_checker.h"
+#include "tests/simulation/violations.h"
+#include "tests/simulation/virtual_clock.h"
+
+namespace romulus::simulation {
+
+enum class Mutant { kNone, kReleaseEarly, kAckEarly, kActivatePartial };
+
+// Two hosts, the network between them, a guest, its client: everything that is not a fault or a control plane.
+// All of it follows from the seed.
+class World {
+ public:
+  World(uint64_t seed, Mutant mutant, bool trace);
+  ~World();
+
+  // One step of the world, then the checks. False: a check has failed.
+  bool Step();
+  absl::Duration now() const { return clock.now(); }
+  void After(absl::Duration delay, std::function<void()> step) { clock.After(delay, std::move(step)); }
+  void Trace(const std::string& line);
+
+  // ---- what faults and the control plane do ----
+  void CreateProtection();
+  void CrashPrimaryAgent(absl::Duration restart_after);
+  void CrashSecondaryAgent(absl::Duration restart_after);
+  void PowerOff(Host& host);
+  void PowerOn(Host& host);
+  void ResetConnection();
+  // A session attempt of earlier that was under way all the time.
+  void DeliverStaleSession();
+  void DestroyGuest();
+
+  VirtualClock clock;
+  Random random;
+  Network network;
+  Violations violations;
+  Host primary_host;
+  Host secondary_host;
+  std::shared_ptr<Domain> guest;  // On the primary host; null when that has lost its power.
+  std::unique_ptr<PrimaryAgent> primary;
+  std::unique_ptr<SecondaryAgent> secondary;
+  protection::Config config;
+  absl::Duration heartbeat_interval;
+  uint64_t generation = 1;  // The highest that the control plane has issued.
+  // The control plane has said that the secondary has not taken over, and keeps it so.
+  bool unprotect_vouched = false;
+  uint64_t checkpoints = 0;
+  uint64_t takeovers = 0;
+  LeftoversChecker leftovers;
+  ClientLedger ledger;
+
+ private:
+  struct Packet {
+    bool from_primary;
+    uint64_t counter;
+    uint64_t chain;
+  };
+
+  void StartPrimaryAgent(bool recovered);
+  void StartSecondaryAgent();
+  void AcceptOn(Connection connection, Pipe::Item item);
+  void Request();
+  void OnPacketLeft(uint64_t id);
+  std::optional<uint64_t> TakeoverCounter() const;
+  bool ReleasedUnprotected();
+  void OnTakeover(uint64_t session, const GuestMemory& memory);
+
+  const Mutant mutant_;
+  const bool trace_;
+  OutputCommitChecker output_commit_;
+  OneOwnerChecker one_owner_;
+  TakeoverChecker takeover_;
+  CommitOrderChecker commit_order_;
+
+  uint64_t last_session_ = 0;
+  Connection connection_;
+  std::string last_open_session_;
+  std::string partial_;
+  std::unordered_map<uint64_t, Packet> packets_;
+  uint64_t last_packet_ = 0;
+  uint64_t last_request_ = 0;
+  bool released_unprotected_ = false;
+};
+
+}  // namespace romulus::simulation
+
+#endif  // ROMULUS_TESTS_SIMULATION_WORLD_H_
