@@ -1,0 +1,239 @@
+#include "primary/control/protection_registry.h"
+
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <map>
+#include <optional>
+#include <utility>
+
+// The registry over a host whose guests never answer: what it refuses, and what it leaves behind when it does.
+namespace romulus {
+namespace {
+
+using control::v1::CreateProtectionRequest;
+using control::v1::Protection;
+
+class FakeScheduler final : public Scheduler {
+ public:
+  absl::Duration Now() const override { return now_; }
+  void Post(std::function<void()> task) override { tasks_.push_back(std::move(task)); }
+  TimerId After(absl::Duration delay, std::function<void()> task) override {
+    timers_[{now_ + delay, ++next_}] = std::move(task);
+    return next_;
+  }
+  void Cancel(TimerId timer) override {
+    for (auto it = timers_.begin(); it != timers_.end(); ++it) {
+      if (it->first.second == timer) {
+        timers_.erase(it);
+        return;
+      }
+    }
+  }
+  void RunPosted() {
+    while (!tasks_.empty()) {
+      const std::function<void()> task = std::move(tasks_.front());
+      tasks_.pop_front();
+      task();
+    }
+  }
+
+ private:
+  absl::Duration now_ = absl::Seconds(100);
+  TimerId next_ = 0;
+  std::deque<std::function<void()>> tasks_;
+  std::map<std::pair<absl::Duration, TimerId>, std::function<void()>> timers_;
+};
+
+class MemoryStore final : public GenerationStore {
+ public:
+  absl::StatusOr<Record> Read(const std::string& protection) const override {
+    const auto found = records.find(protection);
+    if (found == records.end()) return absl::NotFoundError("no record");
+    return found->second;
+  }
+  absl::Status Write(const std::string& protection, const Record& record) override {
+    records[protection] = record;
+    return absl::OkStatus();
+  }
+  absl::Status Erase(const std::string& protection) override {
+    records.erase(protection);
+    return absl::OkStatus();
+  }
+  std::map<std::string, Record> records;
+};
+
+// A secondary that ends every session at once with `answer`.
+class RefusingLink final : public PrimaryLink {
+ public:
+  RefusingLink(Scheduler* scheduler, absl::Status answer) : scheduler_(scheduler), answer_(std::move(answer)) {}
+  void Open(uint64_t, const replication::v1::OpenSession&, Observer* observer) override {
+    scheduler_->Post([observer, alive = std::weak_ptr<int>(alive_), answer = answer_] {
+      if (alive.lock() != nullptr) observer->OnClosed(answer);
+    });
+  }
+  void SendCheckpoint(uint64_t, std::shared_ptr<CheckpointReader>) override {}
+  void Send(replication::v1::PrimaryMessage) override {}
+  void Close() override {}
+  uint64_t sent_bytes() const override { return 0; }
+
+ private:
+  Scheduler* const scheduler_;
+  const absl::Status answer_;
+  const std::shared_ptr<int> alive_ = std::make_shared<int>(0);
+};
+
+class NoGuestControl final : public GuestControl {
+ public:
+  absl::Status Pause() override { return absl::OkStatus(); }
+  absl::Status Unpause() override { return absl::OkStatus(); }
+};
+
+class FakeHost final : public ProtectedHost {
+ public:
+  explicit FakeHost(FakeScheduler* scheduler) : scheduler_(scheduler) {}
+
+  absl::StatusOr<replication::v1::DomainDescription> Describe(const std::string& domain) override {
+    if (domain != "ledger" && domain != "1") return absl::NotFoundError("no such domain; running here: ledger");
+    replication::v1::DomainDescription description;
+    description.set_name("ledger");
+    description.set_domid(1);
+    description.set_uuid(std::string(16, '\1'));
+    return description;
+  }
+  absl::StatusOr<replication::v1::HostCompatibility> Compatibility() override {
+    return replication::v1::HostCompatibility();
+  }
+  void RecoverGuest(uint32_t, std::function<void(absl::Status)> done) override { done(absl::OkStatus()); }
+  void RemoveLeftovers(const std::set<std::string>&) override {}
+  absl::StatusOr<ProtectionDriver::Seams> MakeSeams(const std::string&, const Protection&,
+                                                    const replication::v1::DomainDescription&) override {
+    ++seams_made;
+    ProtectionDriver::Seams seams;
+    seams.new_link = [this] { return std::make_unique<RefusingLink>(scheduler_, secondary_says); };
+    seams.new_source = []() -> std::unique_ptr<CheckpointSource> { return nullptr; };
+    seams.guest = std::make_unique<NoGuestControl>();
+    seams.egress = NewEgress();
+    return seams;
+  }
+
+  int seams_made = 0;
+  absl::Status secondary_says = absl::UnavailableError("connection refused: does the secondary agent run there?");
+
+ private:
+  std::unique_ptr<EgressBuffer> NewEgress();
+  FakeScheduler* const scheduler_;
+};
+
+// Takes everything and does nothing: the egress buffer itself has its own tests.
+class QuietEgress final : public EgressBuffer {
+ public:
+  absl::Status Attach() override { return absl::OkStatus(); }
+  bool adopted() const override { return false; }
+  absl::Status OpenEpoch() override { return absl::OkStatus(); }
+  absl::Status ReleaseEpoch() override { return absl::OkStatus(); }
+  absl::Status PassThrough() override { return absl::OkStatus(); }
+  absl::Status Discard() override { return absl::OkStatus(); }
+  absl::Status Detach() override { return absl::OkStatus(); }
+  absl::Status ReadStatistics(Statistics&) override { return absl::OkStatus(); }
+  std::vector<std::string> devices() const override { return {}; }
+};
+
+std::unique_ptr<EgressBuffer> FakeHost::NewEgress() { return std::make_unique<QuietEgress>(); }
+
+class ProtectionRegistryTest : public testing::Test {
+ protected:
+  CreateProtectionRequest Request() {
+    CreateProtectionRequest request;
+    request.mutable_protection()->set_domain("ledger");
+    request.mutable_protection()->set_secondary_address("beta:7452");
+    return request;
+  }
+  absl::StatusOr<Protection> Create(const CreateProtectionRequest& request) {
+    std::optional<absl::StatusOr<Protection>> answer;
+    registry_.Create(request, [&](absl::StatusOr<Protection> given) { answer = std::move(given); });
+    scheduler_.RunPosted();
+    if (!answer.has_value()) return absl::DeadlineExceededError("no answer");
+    return *answer;
+  }
+
+  FakeScheduler scheduler_;
+  MemoryStore store_;
+  FakeHost host_{&scheduler_};
+  ProtectionRegistry registry_{&scheduler_, &store_, &host_};
+};
+
+TEST_F(ProtectionRegistryTest, AnUnknownDomainIsNotFoundAndNothingIsTouched) {
+  CreateProtectionRequest request = Request();
+  request.mutable_protection()->set_domain("nobody");
+  const absl::StatusOr<Protection> answer = Create(request);
+  EXPECT_EQ(answer.status().code(), absl::StatusCode::kNotFound);
+  EXPECT_NE(answer.status().message().find("ledger"), std::string::npos) << "names what there is";
+  EXPECT_EQ(host_.seams_made, 0);
+  EXPECT_TRUE(registry_.List().empty());
+}
+
+TEST_F(ProtectionRegistryTest, AnUnreachableSecondaryIsTheCallsErrorAndLeavesNothing) {
+  const absl::StatusOr<Protection> answer = Create(Request());
+  EXPECT_EQ(answer.status().code(), absl::StatusCode::kUnavailable) << answer.status();
+  EXPECT_TRUE(registry_.List().empty());
+  for (const auto& [protection, record] : store_.records) {
+    EXPECT_TRUE(record.detail.empty()) << protection << " would be recovered after a restart";
+  }
+}
+
+TEST_F(ProtectionRegistryTest, ValidateOnlyChecksAndChangesNothing) {
+  CreateProtectionRequest request = Request();
+  request.set_validate_only(true);
+  const absl::StatusOr<Protection> answer = Create(request);
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(answer->name(), "protections/ledger");
+  EXPECT_EQ(host_.seams_made, 0);
+  EXPECT_TRUE(store_.records.empty());
+}
+
+TEST_F(ProtectionRegistryTest, ASupersededGenerationIsRefused) {
+  store_.records["protections/ledger"] = {7, false, ""};
+  CreateProtectionRequest request = Request();
+  request.mutable_protection()->set_generation(6);
+  EXPECT_EQ(Create(request).status().code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(store_.records["protections/ledger"].generation, 7);
+}
+
+TEST_F(ProtectionRegistryTest, RequestsOnWhatDoesNotExist) {
+  EXPECT_EQ(registry_.Get("protections/web").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(registry_.Get("web").status().code(), absl::StatusCode::kInvalidArgument);
+  control::v1::DeleteProtectionRequest request;
+  request.set_name("protections/web");
+  request.set_generation(1);
+  absl::Status status;
+  registry_.Delete(request, [&](absl::Status given) { status = given; });
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+  request.set_allow_missing(true);
+  registry_.Delete(request, [&](absl::Status given) { status = given; });
+  EXPECT_TRUE(status.ok());
+}
+
+TEST_F(ProtectionRegistryTest, RecoversOnlyWhatHadNotEndedAndWhoseGuestIsHere) {
+  Protection spec;
+  spec.set_name("protections/ledger");
+  spec.set_domain("ledger");
+  spec.set_secondary_address("beta:7452");
+  spec.mutable_status()->set_domain_uuid("ledger");
+  store_.records["protections/ledger"] = {3, false, spec.SerializeAsString()};
+  store_.records["protections/ended"] = {2, false, ""};
+  spec.set_name("protections/moved");
+  spec.mutable_status()->set_domain_uuid("nobody");
+  store_.records["protections/moved"] = {4, false, spec.SerializeAsString()};
+
+  EXPECT_TRUE(registry_.Recover("protections/ledger"));
+  EXPECT_FALSE(registry_.Recover("protections/ended"));
+  EXPECT_FALSE(registry_.Recover("protections/moved"));
+  ASSERT_EQ(registry_.List().size(), 1);
+  EXPECT_EQ(registry_.List()[0].generation(), 3);
+  EXPECT_TRUE(store_.records["protections/moved"].detail.empty());
+  EXPECT_EQ(store_.records["protections/moved"].generation, 4) << "the generation is never forgotten";
+}
+
+}  // namespace
+}  // namespace romulus
