@@ -23,6 +23,9 @@ ABSL_FLAG(std::string, control_address, "127.0.0.1:7450",
           "loopback or management address.");
 ABSL_FLAG(std::string, state_dir, "/var/lib/romulus/primary", "where protections and generations are kept");
 ABSL_FLAG(std::string, save_helper, "", "path of romulus-save-helper; default: beside this program");
+ABSL_FLAG(std::string, epoch_trace, "",
+          "file that gets a line per committed checkpoint: the parts of the pause, commit and output delay in "
+          "microseconds, pages, bytes; default: none");
 
 namespace romulus {
 namespace {
@@ -40,8 +43,9 @@ absl::Status Run() {
   if (!host.ok()) return host.status();
   HostService host_service([] { return ReportHost(control::v1::Host::PRIMARY); },
                            [save_helper] { return CheckProtectionReadiness(save_helper); });
-  return RunPrimaryAgent({absl::GetFlag(FLAGS_control_address), absl::GetFlag(FLAGS_state_dir)}, *signals, **loop,
-                         **host, host_service);
+  return RunPrimaryAgent(
+      {absl::GetFlag(FLAGS_control_address), absl::GetFlag(FLAGS_state_dir), absl::GetFlag(FLAGS_epoch_trace)},
+      *signals, **loop, **host, host_service);
 }
 
 }  // namespace

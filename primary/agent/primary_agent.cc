@@ -2,11 +2,13 @@
 
 #include <unistd.h>
 
+#include <fstream>
 #include <memory>
 #include <set>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "common/base/log.h"
 #include "common/ownership/file_generation_store.h"
 #include "primary/control/protection_registry.h"
@@ -27,7 +29,15 @@ absl::Status RunPrimaryAgent(const PrimaryAgentOptions& options, const Terminati
   const absl::StatusOr<std::vector<std::string>> known = (*store)->List();
   if (!known.ok()) return known.status();
 
-  ProtectionRegistry registry(&loop, store->get(), &host);
+  std::ofstream epoch_trace;
+  if (!options.epoch_trace_file.empty()) {
+    epoch_trace.open(options.epoch_trace_file, std::ios::app);
+    if (!epoch_trace) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("can't write the epoch trace to ", options.epoch_trace_file, ": name another file"));
+    }
+  }
+  ProtectionRegistry registry(&loop, store->get(), &host, epoch_trace.is_open() ? &epoch_trace : nullptr);
   ProtectionService service(&loop, &registry);
   absl::StatusOr<std::unique_ptr<ControlServer>> server =
       ControlServer::Start(options.control_address, {&service, &host_service});

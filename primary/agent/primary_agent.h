@@ -14,6 +14,8 @@ namespace romulus {
 struct PrimaryAgentOptions {
   std::string control_address;
   std::string state_directory;
+  // File that gets one line per committed checkpoint; empty: none.
+  std::string epoch_trace_file;
 };
 
 // The primary agent over any host: recovers what the store knows, serves the control API, and winds down when told to

@@ -17,6 +17,17 @@ namespace {
 
 constexpr char kCollection[] = "protections";
 
+constexpr char kEpochTraceHeader[] =
+    "epoch pause_us suspend_us copy_us resume_us commit_us output_delay_us dirty_pages bytes";
+
+std::string FormatEpochTrace(const EpochTrace& trace) {
+  using absl::ToInt64Microseconds;
+  return absl::StrCat(trace.epoch, " ", ToInt64Microseconds(trace.pause), " ", ToInt64Microseconds(trace.suspend), " ",
+                      ToInt64Microseconds(trace.copy), " ", ToInt64Microseconds(trace.resume), " ",
+                      ToInt64Microseconds(trace.commit), " ", ToInt64Microseconds(trace.output_delay), " ",
+                      trace.dirty_pages, " ", trace.bytes);
+}
+
 std::string DescribeCheckpoints(const ProtectionDriver::Status& status) {
   return absl::StrCat(status.checkpoints_committed, " checkpoints committed");
 }
@@ -24,8 +35,8 @@ std::string DescribeCheckpoints(const ProtectionDriver::Status& status) {
 }  // namespace
 
 struct ProtectionRegistry::Entry final : ProtectionDriver::Observer {
-  Entry(std::string id, Protection spec, ChangeSignal* changes)
-      : id(std::move(id)), spec(std::move(spec)), changes(changes) {}
+  Entry(std::string id, Protection spec, ChangeSignal* changes, std::ostream* epoch_trace)
+      : id(std::move(id)), spec(std::move(spec)), changes(changes), epoch_trace(epoch_trace) {}
 
   void OnChanged(bool phase_changed) override {
     if (!phase_changed) return;
@@ -34,19 +45,25 @@ struct ProtectionRegistry::Entry final : ProtectionDriver::Observer {
             ", committed ", core.committed_epoch, core.last_error.ok() ? "" : ": ", core.last_error.message());
     changes->Notify();
   }
-  void OnCheckpoint(const EpochTrace&) override {}
+  void OnCheckpoint(const EpochTrace& trace) override {
+    if (epoch_trace != nullptr) *epoch_trace << id << ' ' << FormatEpochTrace(trace) << std::endl;
+  }
 
   const std::string id;
   Protection spec;  // As asked for, with defaults; no status.
   ChangeSignal* const changes;
+  std::ostream* const epoch_trace;
   replication::v1::DomainDescription domain;
   std::unique_ptr<ProtectionDriver> driver;
   // A recovered one begins when its guest has been seen to.
   bool started = false;
 };
 
-ProtectionRegistry::ProtectionRegistry(Scheduler* scheduler, GenerationStore* store, ProtectedHost* host)
-    : scheduler_(scheduler), store_(store), host_(host) {}
+ProtectionRegistry::ProtectionRegistry(Scheduler* scheduler, GenerationStore* store, ProtectedHost* host,
+                                       std::ostream* epoch_trace)
+    : scheduler_(scheduler), store_(store), host_(host), epoch_trace_(epoch_trace) {
+  if (epoch_trace_ != nullptr) *epoch_trace_ << "protection " << kEpochTraceHeader << std::endl;
+}
 
 ProtectionRegistry::~ProtectionRegistry() = default;
 
@@ -68,7 +85,7 @@ absl::StatusOr<ProtectionRegistry::Entry*> ProtectionRegistry::MakeEntry(
   open_session.set_heartbeat_interval_ms(
       static_cast<uint32_t>(absl::ToInt64Milliseconds(FromProto(spec.settings().heartbeat_interval()))));
 
-  auto entry = std::make_shared<Entry>(id, std::move(spec), &changes_);
+  auto entry = std::make_shared<Entry>(id, std::move(spec), &changes_, epoch_trace_);
   entry->domain = domain;
   entry->driver = std::make_unique<ProtectionDriver>(entry->spec.name(), ToConfig(entry->spec.settings()), open_session,
                                                      entry->spec.SerializeAsString(), *std::move(seams), entry.get());

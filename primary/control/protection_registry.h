@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -26,8 +27,10 @@ class ProtectionRegistry {
   using Answer = std::function<void(absl::StatusOr<Protection>)>;
   using Done = std::function<void(absl::Status)>;
 
-  // All of them outlive the registry.
-  ProtectionRegistry(Scheduler* scheduler, GenerationStore* store, ProtectedHost* host);
+  // All of them outlive the registry. `epoch_trace` gets a header and one line per committed
+  // checkpoint, in columns; null: none.
+  ProtectionRegistry(Scheduler* scheduler, GenerationStore* store, ProtectedHost* host,
+                     std::ostream* epoch_trace = nullptr);
   ~ProtectionRegistry();
 
   // Goes on with a protection that a dead predecessor has left in the store ("protections/<id>"). False if there is
@@ -61,6 +64,7 @@ class ProtectionRegistry {
   Scheduler* const scheduler_;
   GenerationStore* const store_;
   ProtectedHost* const host_;
+  std::ostream* const epoch_trace_;
   ChangeSignal changes_;
   std::map<std::string, std::shared_ptr<Entry>> entries_;
 };
