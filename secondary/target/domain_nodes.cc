@@ -57,6 +57,17 @@ bool IsCarriedEntry(absl::string_view key) {
          absl::StartsWith(key, "control/feature-") || absl::StartsWith(key, "control/platform-feature-");
 }
 
+// As libxl leaves no directory of backends without a backend.
+absl::Status RemoveWithEmptyParent(Xenstore& store, const std::string& parent, const std::string& name) {
+  return store.Transact([&](XenstoreAccess& transaction) {
+    if (absl::Status status = transaction.Remove(absl::StrCat(parent, "/", name)); !status.ok()) return status;
+    const absl::StatusOr<std::vector<std::string>> left = transaction.List(parent);
+    if (absl::IsNotFound(left.status())) return absl::OkStatus();
+    if (!left.ok()) return left.status();
+    return left->empty() ? transaction.Remove(parent) : absl::OkStatus();
+  });
+}
+
 absl::Status WriteStandbyNodesIn(XenstoreAccess& store, const StandbyDomainIds& ids, const DomainDescription& domain) {
   const std::string path = XenstoreDomainPath(ids.domid);
   const std::string uuid = FormatUuid(domain.uuid());
@@ -163,7 +174,9 @@ absl::Status RemoveDomainNodes(Xenstore& store, uint32_t domid, const std::strin
   absl::Status first;
   // Backends first: a frontend that vanishes under its backend makes the backend complain.
   for (const char* kind : {"vif", "console", "vbd"}) {
-    first.Update(store.Remove(absl::StrCat("/local/domain/0/backend/", kind, "/", domid)));
+    for (const char* directory : {"/local/domain/0/backend", "/local/domain/0/error/backend"}) {
+      first.Update(RemoveWithEmptyParent(store, absl::StrCat(directory, "/", kind), absl::StrCat(domid)));
+    }
   }
   first.Update(store.Remove(XenstoreDomainPath(domid)));
   // Never /vm itself.

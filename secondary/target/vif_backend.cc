@@ -22,6 +22,7 @@ constexpr absl::Duration kBackendTimeout = absl::Seconds(10);  // As libxl waits
 constexpr absl::Duration kInterfacePoll = absl::Milliseconds(5);
 constexpr absl::Duration kScriptTimeout = absl::Seconds(40);  // LIBXL_HOTPLUG_TIMEOUT
 constexpr char kDefaultMtu[] = "1492";                        // LIBXL_DEVICE_NIC_MTU_DEFAULT
+constexpr char kDefaultScript[] = "/etc/xen/scripts/vif-bridge";
 constexpr char kHooksDirectory[] = "/etc/xen/scripts/vif-post.d";
 
 BackendDevice DeviceOf(uint32_t domid, const replication::v1::Vif& vif) {
@@ -97,13 +98,15 @@ VifBackend::VifBackend(Xenstore& store, BridgePorts& ports, uint32_t domid, cons
       ports_(ports),
       domid_(domid),
       vif_(vif),
+      script_(vif.script().empty() ? kDefaultScript : vif.script()),
       backend_path_(DeviceOf(domid, vif).backend_path()),
       kernel_name_(absl::StrCat("vif", domid, ".", vif.device_id())),
       interface_(vif.name().empty() ? kernel_name_ : vif.name()) {}
 
 absl::Status VifBackend::WriteNodes() {
   NodeValues backend = {{"frontend-id", absl::StrCat(domid_)}, {"online", "1"}, {"state", kStateInitialising}};
-  if (!vif_.script().empty()) backend.emplace_back("script", vif_.script());
+  // netback refuses a device without one, whoever is to run it.
+  backend.emplace_back("script", script_);
   if (!vif_.name().empty()) backend.emplace_back("vifname", vif_.name());
   backend.emplace_back("mac", vif_.mac());
   // The only further nodes that libxl writes for a bridged interface; all others are the backend's own.
@@ -132,8 +135,12 @@ absl::Status VifBackend::WaitForInterface() {
     if (!absl::IsNotFound(index.status())) return index.status();
     absl::SleepFor(kInterfacePoll);
   }
-  return absl::DeadlineExceededError(absl::StrCat("network interface ", kernel_name_, " has not appeared within ",
-                                                  absl::FormatDuration(kBackendTimeout), ": see the kernel's log"));
+  // Where a backend driver says what it did not like (xenbus_dev_fatal).
+  const absl::StatusOr<std::string> why =
+      store_.ReadOr(absl::StrCat("/local/domain/0/error/backend/vif/", domid_, "/", vif_.device_id(), "/error"), "");
+  return absl::FailedPreconditionError(absl::StrCat("network interface ", kernel_name_, " has not appeared within ",
+                                                    absl::FormatDuration(kBackendTimeout), ": ",
+                                                    why.ok() && !why->empty() ? *why : "see the kernel's log"));
 }
 
 absl::Status VifBackend::ConnectByNetlink() {
@@ -167,9 +174,8 @@ absl::Status VifBackend::ConnectByScript() {
 }
 
 absl::Status VifBackend::RunScript(const std::string& action) {
-  const std::string script = vif_.script().empty() ? "/etc/xen/scripts/vif-bridge" : vif_.script();
-  return RunHotplugScript(script, {action, "type_if=vif"},
-                          {absl::StrCat("script=", script), "XENBUS_TYPE=vif",
+  return RunHotplugScript(script_, {action, "type_if=vif"},
+                          {absl::StrCat("script=", script_), "XENBUS_TYPE=vif",
                            absl::StrCat("XENBUS_PATH=backend/vif/", domid_, "/", vif_.device_id()),
                            "XENBUS_BASE_PATH=backend", "netdev=", absl::StrCat("vif=", kernel_name_)},
                           kScriptTimeout);

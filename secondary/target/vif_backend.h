@@ -49,6 +49,7 @@ class VifBackend {
   BridgePorts& ports_;
   const uint32_t domid_;
   const replication::v1::Vif vif_;
+  const std::string script_;
   const std::string backend_path_;
   const std::string kernel_name_;
   const std::string interface_;
