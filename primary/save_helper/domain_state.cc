@@ -46,4 +46,9 @@ absl::StatusOr<DomainState> ReadDomainState(xc_interface* xc, uint32_t domid) {
   return state;
 }
 
+int ProbeLogDirty(xc_interface* xc, uint32_t domid) {
+  if (xc_shadow_control(xc, domid, XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY, nullptr, 0) != 0) return errno;
+  return xc_shadow_control(xc, domid, XEN_DOMCTL_SHADOW_OP_OFF, nullptr, 0) == 0 ? 0 : errno;
+}
+
 }  // namespace romulus

@@ -24,6 +24,10 @@ struct DomainState {
 // crashed.
 absl::StatusOr<DomainState> ReadDomainState(xc_interface* xc, uint32_t domid);
 
+// Tries whether the hypervisor can track the domain's dirty pages, and leaves it off: 0, or the errno. libxc tries
+// three calls in a row and keeps only the last one's errno. EINVAL: it is on already, which libxc copes with.
+int ProbeLogDirty(xc_interface* xc, uint32_t domid);
+
 }  // namespace romulus
 
 #endif  // ROMULUS_PRIMARY_SAVE_HELPER_DOMAIN_STATE_H_

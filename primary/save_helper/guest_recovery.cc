@@ -30,7 +30,9 @@ absl::Status RecoverGuest(xc_interface* xc, XenGuest& guest, uint32_t domid, abs
   const int off = xc_shadow_control(xc, domid, XEN_DOMCTL_SHADOW_OP_OFF, nullptr, 0);
   const int error = errno;
   if (!resumed.ok()) return resumed;
-  if (off != 0 && error != ESRCH) return XenCallError("can't turn log-dirty mode off", domid, error);
+  // EINVAL and EOPNOTSUPP: a PV domain on a hypervisor without shadow paging, which never had it on.
+  if (off != 0 && error != ESRCH && error != EINVAL && error != EOPNOTSUPP)
+    return XenCallError("can't turn log-dirty mode off", domid, error);
   return absl::OkStatus();
 }
 

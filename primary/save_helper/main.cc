@@ -1,5 +1,6 @@
 // romulus-save-helper: takes checkpoints of one domain for the agent that started it. See proto/helper/v1/helper.proto.
 
+#include <errno.h>
 #include <signal.h>
 #include <time.h>
 
@@ -85,6 +86,9 @@ int Save(HelperEnd& agent, StopSignal& stop, HelperEnd::Received start) {
   const absl::StatusOr<DomainState> state = ReadDomainState(xc, request.domid());
   if (!state.ok()) return EndWithFailure(agent, SetupFailure(state.status()));
   if (absl::Status alive = guest.CheckAlive(); !alive.ok()) return EndWithFailure(agent, SetupFailure(alive));
+
+  const int probe = ProbeLogDirty(xc, request.domid());
+  if (probe != 0 && probe != EINVAL) return EndWithFailure(agent, SaveFailure(probe, "", absl::OkStatus()));
 
   StagingFiles staging(std::move(start.descriptors[0]), std::move(start.descriptors[1]),
                        std::move(start.descriptors[2]));
