@@ -1,38 +1,50 @@
-"""Romulus' agents in a lab: their programs put into dom0, started, watched and stopped.
+"""Romulus' agents in a lab: started in dom0, watched and stopped.
 
-    lab.alpha.install(find(bazel_bin, PRIMARY_FILES))
-    primary = Agent(lab.alpha, "romulus-primary", ["--listen=..."])
-    primary.start()
-    primary.control.protections.CreateProtection(request, timeout=30)
+    lab.alpha.install(programs.build().values())
+    agent = primary(lab.alpha)
+    agent.start()
+    agent.control.protections.CreateProtection(request, timeout=30)
 """
-
-import pathlib
 
 from . import command, control
 
-# What runs where, and the ports that the lab gives it.
-CONTROL_PORT = 50051
-REPLICATION_PORT = 50052
+PRIMARY_CONTROL_PORT = 7450
+SECONDARY_CONTROL_PORT = 7451
+REPLICATION_PORT = 7452
 
-PRIMARY_FILES = ["primary/romulus-primary", "primary/save_helper/romulus-save-helper"]
-SECONDARY_FILES = ["secondary/romulus-secondary", "secondary/restore_helper/romulus-restore-helper"]
+
+def primary(host, program="romulus-primary"):
+    """The primary agent of `host`; `program` is its name in /opt/romulus/bin."""
+    return Agent(host, program, PRIMARY_CONTROL_PORT, [])
+
+
+def secondary(host, program="romulus-secondary"):
+    return Agent(host, program, SECONDARY_CONTROL_PORT,
+                 [f"--replication_address={host.replication_address}:{REPLICATION_PORT}"])
 
 
 class Agent:
-    """One agent process on a host. `control` has its gRPC stubs."""
+    """One agent process on a host. `control` has its gRPC stubs once it was started."""
 
-    def __init__(self, host, program, arguments):
+    def __init__(self, host, program, control_port, arguments):
         self.host = host
         self.program = program
-        self._arguments = arguments
+        self.address = f"{host.address}:{control_port}"
+        self._arguments = [f"--control_address={self.address}", *arguments]
         self.pid = None
         self.control = None
 
     def start(self):
+        """Starts it, again too, and waits until it takes calls."""
         line = " ".join([f"/opt/romulus/bin/{self.program}", *self._arguments])
         self.pid = self.host.start_daemon(self.program, line)
-        if self.control is None:
-            self.control = control.AgentChannel(f"{self.host.address}:{CONTROL_PORT}")
+        self.connect()
+
+    def connect(self):
+        """Makes `control` anew: needed by itself where the agent came with a host's saved state."""
+        if self.control is not None:
+            self.control.close()
+        self.control = control.AgentChannel(self.address)
         try:
             self.control.wait_ready()
         except RuntimeError as error:
@@ -60,12 +72,3 @@ class Agent:
             return self.host.log(self.program)
         except command.CommandError as error:
             return str(error)
-
-
-def find(bazel_bin, names):
-    """The built programs; says what is missing."""
-    files = [pathlib.Path(bazel_bin) / name for name in names]
-    missing = [str(file) for file in files if not file.exists()]
-    if missing:
-        raise RuntimeError(f"not built: {', '.join(missing)}")
-    return files

@@ -1,8 +1,9 @@
 """What a scenario is told with: labs, steps, checks and figures.
 
 A scenario is a module in tests/lab/scenarios: its docstring's first line is its summary, `BREAKS` (optional) maps the
-names of faults that it can be run with (--break) to what they do, and `run(story)` tells it. It fails by raising;
-`story.check` raises Failed with a reason in words.
+names of faults that it can be run with (--break) to what they do, `IN_CI = True` (optional) puts it among those that
+every tests/run includes, and `run(story)` tells it. It fails by raising; `story.check` raises Failed with a reason in
+words.
 """
 
 import contextlib
@@ -25,10 +26,11 @@ class Failed(Exception):
 
 
 class Story:
-    def __init__(self, name, broken=None, keep=False):
+    def __init__(self, name, broken=None, keep=False, cuts=None):
         self.name = name
         self.broken = broken  # the mutant to run with, or None
         self.keep = keep
+        self.cuts = cuts  # how many power cuts were asked for, or None
         self.figures = {}
         self._started = time.monotonic()
         self._labs = 0
