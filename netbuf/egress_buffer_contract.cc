@@ -173,12 +173,14 @@ TEST_P(EgressBufferContract, DiscardWhilePassingThroughHolds) {
 TEST_P(EgressBufferContract, DetachAfterPassThroughLosesNothingAndLeavesNothing) {
   std::unique_ptr<EgressBuffer> buffer = Attached();
   ASSERT_OK(buffer->OpenEpoch());
-  for (uint64_t id = 1; id <= 50; ++id) Send({id});
+  // More than the kernel sends before it returns from PassThrough.
+  constexpr uint64_t kPackets = 10000;
+  for (uint64_t id = 1; id <= kPackets; ++id) Send({id});
   ASSERT_OK(buffer->PassThrough());
   ASSERT_OK(buffer->Detach());
-  Send({51});
+  Send({kPackets + 1});
   std::vector<uint64_t> all;
-  for (uint64_t id = 1; id <= 51; ++id) all.push_back(id);
+  for (uint64_t id = 1; id <= kPackets + 1; ++id) all.push_back(id);
   EXPECT_EQ(harness_->TakeReceived(0), all);
   EXPECT_THAT(harness_->LeftBehind(), IsEmpty());
   ASSERT_OK(buffer->Detach());

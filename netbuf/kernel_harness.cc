@@ -34,6 +34,7 @@ KernelHarness::KernelHarness() {
       "echo 1 | tee /proc/sys/net/ipv6/conf/all/disable_ipv6 /proc/sys/net/ipv6/conf/default/disable_ipv6 >/dev/null");
   RunShell(
       "set -e; ip link add bridge type bridge; ip link set bridge up mtu 9000;"
+      "ip link set network txqueuelen 20000;"
       "for card in vif7.0 vif7.1 network; do ip link set $card mtu 9000 master bridge up; done");
   absl::StatusOr<std::shared_ptr<NetlinkPlugKernel>> kernel = NetlinkPlugKernel::New();
   ROMULUS_CHECK(kernel.ok());
