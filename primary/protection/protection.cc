@@ -77,7 +77,11 @@ void Protection::On(const event::Start& e) {
     Do(action::WriteRecord{generation_, false, false});
   }
   state_ = Attaching{};
-  attached_ = true;  // Detach is due even after an Attach that failed.
+  Attach();
+}
+
+void Protection::Attach() {
+  attached_ = detach_due_ = true;
   Do(action::AttachEgress{});
 }
 
@@ -87,7 +91,7 @@ void Protection::On(const event::EgressAttached& e) {
     Do(action::DiscardHeld{});
     return;
   }
-  ROMULUS_CHECK(in<Attaching>());
+  ROMULUS_CHECK(in<Attaching>() || in<Connecting>());
   if (!create_requests_.empty()) {
     // A fresh protection. An adopted buffer is then what a protection of an earlier life left behind, its record ended
     // or lost; who owns what it holds is not known, so it stays held until the secondary has accepted.
@@ -105,15 +109,17 @@ void Protection::On(const event::EgressAttached& e) {
     guest_ = Guest::kPaused;
     if (standby_may_exist_ && config_.loss_policy == LossPolicy::kPauseGuest) guest_wanted_ = Guest::kPaused;
   }
-  Connect();
+  if (in<Attaching>()) Connect();
   Enforce();
 }
 
 void Protection::Connect() {
+  bool again = !in<Attaching>();
   state_ = Connecting{};
   link_ = Link::kOpen;
   ++sessions_;
   Do(action::OpenLink{generation_});
+  if (again && !attached_) Attach();  // It failed before; the session does not wait for it.
 }
 
 void Protection::On(const event::SessionAccepted&) {
@@ -124,6 +130,11 @@ void Protection::On(const event::SessionAccepted&) {
   standby_may_exist_ = false;
   output_wanted_ = Output::kFlowing;
   guest_wanted_ = Guest::kRunning;
+  if (!pending_deletes_.empty()) {
+    // Reached, and so far nothing can take over.
+    StopSession(Aftermath::kDelete, absl::OkStatus(), std::exchange(pending_deletes_, {}));
+    return Enforce();
+  }
   state_ = Seeding{};
   source_ = Source::kRunning;
   Do(action::StartSource{});
@@ -306,10 +317,7 @@ void Protection::SecondaryLost(absl::Status why) {
       if (stopping->unprotect_without_secondary) {
         standby_may_exist_ = false;  // The caller's word.
       } else {
-        ReplyAll(requests, absl::FailedPreconditionError(absl::StrCat(
-                               "the secondary can't be reached (", std::string(why.message()),
-                               "), so it is not known whether it has taken over: make sure that it has not, then "
-                               "delete with unprotect_without_secondary")));
+        RefuseDeletes(requests, why);
         aftermath = domain_gone_ ? Aftermath::kFail : Aftermath::kRetry;
       }
     } else if (aftermath == Aftermath::kFail && !domain_gone_ && standby_may_exist_ &&
@@ -318,8 +326,16 @@ void Protection::SecondaryLost(absl::Status why) {
       aftermath = Aftermath::kRetry;
     }
   }
+  RefuseDeletes(pending_deletes_, why);
   WantLossPolicy();
   Unwind(aftermath, std::move(why), std::move(requests));
+}
+
+void Protection::RefuseDeletes(std::vector<RequestId>& requests, const absl::Status& why) {
+  ReplyAll(requests, absl::FailedPreconditionError(absl::StrCat(
+                         "the secondary can't be reached (", std::string(why.message()),
+                         "), so it is not known whether it has taken over: make sure that it has not, then delete with "
+                         "unprotect_without_secondary")));
 }
 
 void Protection::WantLossPolicy() {
@@ -342,10 +358,12 @@ void Protection::AfterUnwinding() {
   Unwinding done = std::move(*in<Unwinding>());
   switch (done.aftermath) {
     case Aftermath::kRetry:
-      return BackOff();
+      if (pending_deletes_.empty()) return BackOff();
+      Connect();  // Somebody waits for the answer.
+      return Enforce();
     case Aftermath::kFail:
       // Creation failed over a buffer found in place, with nobody's word that its content may leave: as it was.
-      if (output_wanted_ == Output::kHeld && !domain_gone_) attached_ = false;
+      if (output_wanted_ == Output::kHeld && !domain_gone_) detach_due_ = false;
       return End(std::move(done.why), output_wanted_ == Output::kFlowing, std::move(done.requests));
     case Aftermath::kDelete:
       return End(absl::OkStatus(), output_wanted_ == Output::kFlowing, std::move(done.requests));
@@ -463,6 +481,7 @@ void Protection::EnterFenced(uint64_t generation, bool confirmed) {
   if (StoppingSession* stopping = in<StoppingSession>()) ReplyAll(stopping->requests, fenced_off);
   if (Unwinding* unwinding = in<Unwinding>()) ReplyAll(unwinding->requests, fenced_off);
   ReplyAll(create_requests_, fenced_off);
+  ReplyAll(pending_deletes_, fenced_off);
   for (Timer timer : kTimers) Do(action::CancelTimer{timer});
   StopSource();
   generation_ = generation;
@@ -490,8 +509,7 @@ void Protection::RepeatFencing(int from_step) {
     output_ = Output::kHeld;
     Do(action::DiscardHeld{});
   } else {
-    attached_ = true;
-    Do(action::AttachEgress{});
+    Attach();
   }
 }
 
@@ -541,11 +559,12 @@ void Protection::On(const event::DeleteRequested& e) {
   } else if (Ended* ended = in<Ended>()) {
     End(absl::OkStatus(), ended->release, {e.request});
   } else if (standby_may_exist_ && !e.unprotect_without_secondary) {
-    Do(action::Reply{e.request,
-                     absl::FailedPreconditionError(absl::StrCat(
-                         "the secondary can't be reached (", std::string(last_error_.message()),
-                         "), so it is not known whether it has taken over: make sure that it has not, then delete with "
-                         "unprotect_without_secondary"))});
+    // Whether it can be reached now is to be tried, not guessed from how it was.
+    pending_deletes_.push_back(e.request);
+    if (in<BackingOff>()) {
+      Do(action::CancelTimer{Timer::kReconnect});
+      Connect();
+    }
   } else {
     generation_ = e.generation;
     standby_may_exist_ = false;  // Known, or the caller's word.
@@ -555,6 +574,7 @@ void Protection::On(const event::DeleteRequested& e) {
     std::vector<RequestId> requests;
     if (Unwinding* unwinding = in<Unwinding>()) requests = std::move(unwinding->requests);
     requests.push_back(e.request);
+    for (RequestId pending : std::exchange(pending_deletes_, {})) requests.push_back(pending);
     CloseLink();
     Unwind(Aftermath::kDelete, absl::OkStatus(), std::move(requests));
   }
@@ -610,7 +630,7 @@ void Protection::Enforce() {
       Do(action::PauseGuest{});
     }
   }
-  if (output_ == Output::kHeld && output_wanted_ == Output::kFlowing) {
+  if (attached_ && output_ == Output::kHeld && output_wanted_ == Output::kFlowing) {
     output_ = Output::kFlowing;
     Do(action::PassThrough{});
   }
@@ -692,21 +712,26 @@ void Protection::On(const event::EffectFailed& e) {
     if (e.effect == Effect::kPassThrough) return EndSteps(2);
     if (ended->why.ok()) ended->why = e.status;
     ReplyAll(create_requests_, e.status);
+    ReplyAll(pending_deletes_, e.status);
     return ReplyAll(ended->requests, e.status);
   }
 
   switch (e.effect) {
     case Effect::kAttach:
-    case Effect::kWriteRecord:
-      // Of Start: no session was opened by this process.
+      attached_ = false;
+      if (in<Connecting>()) return;
       ROMULUS_CHECK(in<Attaching>());
-      if (e.effect == Effect::kWriteRecord) attached_ = false;
-      if (create_requests_.empty() && standby_may_exist_) {
-        // A recovered guest without the buffer that its output was held in. Not knowing what is held, do not touch it;
-        // its record stays, so the agent's next start tries again.
-        attached_ = recorded_ = false;
-      }
-      return End(e.status, output_wanted_ == Output::kFlowing, {});
+      if (!create_requests_.empty()) return End(e.status, true, {});
+      // Recovered: what a predecessor put there holds what it holds. The session is what tells how it stands: whether
+      // the guest is still ours, whether there still is a guest.
+      guest_ = Guest::kPaused;
+      if (config_.loss_policy == LossPolicy::kPauseGuest) guest_wanted_ = Guest::kPaused;
+      Connect();
+      return Enforce();
+    case Effect::kWriteRecord:
+      ROMULUS_CHECK(in<Attaching>());  // Of Start: nothing has been done yet.
+      attached_ = detach_due_ = false;
+      return End(e.status, true, {});
     case Effect::kOpenEpoch: {
       // The guest must go on, but this checkpoint must never be committed: output of two epochs would be released
       // together, or (epoch 1) flow without being held. So the session ends; until then, what is held stays held.
@@ -767,9 +792,10 @@ void Protection::EndSteps(int from_step) {
     output_ = Output::kFlowing;
     Do(action::PassThrough{});
   }
-  if (attached_) Do(action::DetachEgress{});
+  if (detach_due_) Do(action::DetachEgress{});
   if (recorded_) Do(action::WriteRecord{generation_, moved_, true});
   // Remembered until the driver is gone: if one of the above fails, they are answered with the error instead.
+  for (RequestId request : pending_deletes_) Do(action::Reply{request, absl::OkStatus()});
   for (RequestId request : create_requests_) Do(action::Reply{request, ended.why});
   for (RequestId request : ended.requests) Do(action::Reply{request, absl::OkStatus()});
 }

@@ -34,7 +34,7 @@ namespace romulus::protection {
 //  Suspended        !        !           open epoch Capturing(n): open epoch       permit resume    permit resume
 //  Captured         !        !           !          Capturing(n): send; else !     -                -
 //  SourceEnded      !        !           local failure (with session)              remember         go on
-//  Delete           end      end/refuse  stop session                              join             end/refuse
+//  Delete           end      end/try     stop session                              join             end/try
 //  Fenced: everything that comes from link or source is ignored, but a suspended guest's resume is permitted (it stays
 //  paused) and a repeated Fence is answered. Ended: everything from outside is ignored; requests are answered.
 //
@@ -176,6 +176,8 @@ class Protection {
   // From here without a session: wait for the source, then the aftermath.
   void Unwind(Aftermath aftermath, absl::Status why, std::vector<RequestId> requests);
   void AfterUnwinding();
+  void Attach();
+  void RefuseDeletes(std::vector<RequestId>& requests, const absl::Status& why);
   void BackOff();
   // Says what output and guest shall be, with no session; the operations follow in Enforce.
   void WantLossPolicy();
@@ -206,10 +208,14 @@ class Protection {
   // that it can't.
   bool standby_may_exist_ = false;
   bool attached_ = false;
+  // Something of ours may be in the guest's way out, attached or not (Detach is due after a failed Attach, too).
+  bool detach_due_ = false;
   bool domain_gone_ = false;
   bool moved_ = false;     // The other host owns the guest.
   bool recorded_ = false;  // The store has a record that End must end.
   std::vector<RequestId> create_requests_;
+  // Deletions that wait for the attempt to reach the secondary.
+  std::vector<RequestId> pending_deletes_;
   std::optional<PendingFence> pending_fence_;
   std::optional<event::UpdateRequested> pending_update_;
   int failed_attempts_ = 0;

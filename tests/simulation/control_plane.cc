@@ -11,7 +11,7 @@ void ControlPlane::RequestOne() {
     world_.Trace(absl::StrCat("control plane: ", name));
   };
   auto ignore = [](absl::Status) {};
-  switch (random.Below(8)) {
+  switch (random.Below(9)) {
     case 0:
       note("activate-unasserted");
       return ActivateUnasserted();
@@ -42,6 +42,11 @@ void ControlPlane::RequestOne() {
     case 6:
       note("stale-fence");
       if (world_.primary != nullptr) world_.primary->driver->Fence(0, ignore);
+      return;
+    case 8:
+      note("delete-unprotected");
+      if (world_.primary == nullptr || !world_.SecondaryHasNothing()) return;
+      world_.primary->driver->Delete(world_.generation, true, ignore);
       return;
     case 7:
       note("delete-standby");
@@ -92,7 +97,7 @@ void ControlPlane::Activate(uint64_t generation, bool primary_fenced, int attemp
 void ControlPlane::Reconcile() {
   using Phase = protection::Protection::Phase;
   if (world_.guest == nullptr || world_.guest->destroyed) return;
-  if (world_.primary == nullptr) return;
+  if (world_.primary == nullptr || world_.GuestFenced()) return;
   Phase phase = world_.primary->driver->phase();
   if (phase == Phase::kFailed) {
     world_.primary->driver->Delete(std::max(world_.generation, world_.primary->driver->core().snapshot().generation),

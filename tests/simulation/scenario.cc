@@ -80,13 +80,16 @@ class Scenario {
       ending_ = active ? "taken over" : "guest gone";
       return true;
     }
-    if (world_.primary == nullptr) return false;
+    if (world_.primary == nullptr) {
+      ending_ = "fenced";
+      return world_.GuestFenced();
+    }
     Phase phase = world_.primary->driver->phase();
     if (phase == Phase::kProtected) {
       ending_ = "protected";
       return world_.guest->Runs();
     }
-    if (phase == Phase::kFenced) {
+    if (phase == Phase::kFenced || world_.GuestFenced()) {
       ending_ = active ? "moved" : "fenced";
       return true;
     }

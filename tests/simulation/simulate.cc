@@ -29,12 +29,12 @@ struct Flags {
 };
 
 thread_local uint64_t current_seed = 0;
-const char* mutant_name = "none";
+std::string mutant_name = "none";
 
 void PrintReplay(uint64_t seed) {
   fprintf(stderr,
           "replay: bazel run //tests/simulation:simulate -- --first_seed=%" PRIu64 " --seeds=1 --mutant=%s --trace\n",
-          seed, mutant_name);
+          seed, mutant_name.c_str());
 }
 
 // A failed ROMULUS_CHECK: which seed it was.
@@ -43,7 +43,7 @@ void OnAbort(int) {
   int length = snprintf(text, sizeof text,
                         "replay: bazel run //tests/simulation:simulate -- --first_seed=%" PRIu64
                         " --seeds=1 --mutant=%s --trace\n",
-                        current_seed, mutant_name);
+                        current_seed, mutant_name.c_str());
   if (write(STDERR_FILENO, text, static_cast<size_t>(length)) < 0) _exit(3);
   signal(SIGABRT, SIG_DFL);
   raise(SIGABRT);
@@ -112,7 +112,7 @@ int Run(const Flags& flags) {
     PrintReplay(totals.failed_seed);
   }
   if (flags.expect_violation && totals.failed_seed == 0) {
-    printf("the mutant %s was not caught\n", mutant_name);
+    printf("the mutant %s was not caught\n", mutant_name.c_str());
   }
   return (totals.failed_seed != 0) == flags.expect_violation ? 0 : 1;
 }
@@ -136,7 +136,7 @@ bool Parse(int argc, char** argv, Flags& flags) {
       auto found = mutants.find(v);
       if (found == mutants.end()) return false;
       flags.mutant = found->second;
-      mutant_name = found->first == "none" ? "none" : v;
+      mutant_name = found->first;
     } else if (flag == "--expect_violation") {
       flags.expect_violation = true;
     } else if (flag == "--trace") {

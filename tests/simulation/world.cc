@@ -57,6 +57,7 @@ void World::Trace(const std::string& line) {
 
 bool World::Step() {
   ROMULUS_CHECK(clock.RunNext());
+  NoteUnprotected();
   // With ON_LINK_LOSS a dead link stands for a dead host. Where it does not, two copies can run, which its comment
   // warns of; what must hold even then is that only one of them is heard.
   if (config.failover_policy == protection::FailoverPolicy::kByRequest) {
@@ -86,7 +87,6 @@ void World::Request() {
   clock.After(random.Between(absl::Milliseconds(5), absl::Milliseconds(60)), [this] { Request(); });
 }
 
-// What the standby would go on from if it were activated now.
 std::optional<uint64_t> World::TakeoverCounter() const {
   if (secondary == nullptr) return std::nullopt;
   uint64_t committed = secondary->driver->core().snapshot().committed_epoch;
@@ -99,18 +99,18 @@ std::optional<uint64_t> World::TakeoverCounter() const {
   return memory->counter();
 }
 
-// The protection's policy lets output flow while it has no session: a loss at takeover that the policy accepts.
-bool World::ReleasedUnprotected() {
-  if (primary == nullptr) return released_unprotected_;  // As its last agent left it.
+// The policy has let output flow without a session, and it flows until the next one: a loss at takeover that the policy
+// accepts. (A policy that changes to holding meanwhile calls nothing back.)
+void World::NoteUnprotected() {
+  if (primary == nullptr) return;  // As its last agent left it.
   const Protection& core = primary->driver->core();
   const Protection::State& state = core.state();
   bool without_session =
-      std::holds_alternative<Protection::Unwinding>(state) || std::holds_alternative<Protection::BackingOff>(state) ||
-      std::holds_alternative<Protection::Connecting>(state) || std::holds_alternative<Protection::Ended>(state);
-  released_unprotected_ =
-      without_session &&
-      (core.snapshot().config.loss_policy == protection::LossPolicy::kRunUnprotected || unprotect_vouched);
-  return released_unprotected_;
+      std::holds_alternative<Protection::Attaching>(state) || std::holds_alternative<Protection::Unwinding>(state) ||
+      std::holds_alternative<Protection::BackingOff>(state) || std::holds_alternative<Protection::Connecting>(state) ||
+      std::holds_alternative<Protection::Ended>(state);
+  bool policy = core.snapshot().config.loss_policy == protection::LossPolicy::kRunUnprotected;
+  released_unprotected_ = without_session && (released_unprotected_ || policy);
 }
 
 void World::OnPacketLeft(uint64_t id) {
@@ -118,7 +118,8 @@ void World::OnPacketLeft(uint64_t id) {
   Packet packet = found->second;
   packets_.erase(found);
   if (packet.from_primary) {
-    if (ReleasedUnprotected()) return;
+    NoteUnprotected();
+    if (released_unprotected_) return;
     output_commit_.OnPacket(packet.counter, TakeoverCounter());
   }
   ledger.OnReceived(packet.counter, packet.chain);
@@ -210,14 +211,15 @@ void World::AcceptOn(Connection connection, Pipe::Item item) {
 
 void World::CrashPrimaryAgent(absl::Duration restart_after) {
   if (primary == nullptr) return;
-  ReleasedUnprotected();
+  NoteUnprotected();
   primary.reset();
   clock.After(restart_after, [this] {
     if (primary != nullptr || !primary_host.powered || guest == nullptr || guest->destroyed) return;
     absl::StatusOr<GenerationStore::Record> record = primary_host.store.Read(kProtection);
-    if (!record.ok() || record->detail.empty()) return;
-    Trace("the primary agent is back");
-    StartPrimaryAgent(/*recovered=*/true);
+    if (record.ok() && record->detail.empty() && record->ownership_moved) return;
+    bool recovered = record.ok() && !record->detail.empty();
+    Trace(recovered ? "the primary agent is back" : "the primary agent is back, with nothing to recover");
+    StartPrimaryAgent(recovered);
   });
 }
 
@@ -262,6 +264,16 @@ void World::DeliverStaleSession() {
   Connection connection{std::make_shared<Pipe>(&clock, &random, &network, kToSecondary),
                         std::make_shared<Pipe>(&clock, &random, &network, kToPrimary)};
   AcceptOn(connection, {last_open_session_, absl::OkStatus()});
+}
+
+bool World::GuestFenced() const {
+  absl::StatusOr<GenerationStore::Record> record = primary_host.store.Read(kProtection);
+  return record.ok() && record->ownership_moved;
+}
+
+bool World::SecondaryHasNothing() const {
+  absl::StatusOr<GenerationStore::Record> record = secondary_host.store.Read(kProtection);
+  return !TakeoverCounter().has_value() && !(record.ok() && record->ownership_moved);
 }
 
 void World::DestroyGuest() {

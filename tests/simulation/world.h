@@ -50,6 +50,12 @@ class World {
   // A session attempt of earlier that was under way all the time.
   void DeliverStaleSession();
   void DestroyGuest();
+  // By the primary host's record: the guest's copy there is stopped for good.
+  bool GuestFenced() const;
+  // The answer that the standby would go on from if it were activated now; none: there is no such standby.
+  std::optional<uint64_t> TakeoverCounter() const;
+  // Nothing was or could be activated there.
+  bool SecondaryHasNothing() const;
 
   VirtualClock clock;
   Random random;
@@ -63,8 +69,6 @@ class World {
   protection::Config config;
   absl::Duration heartbeat_interval;
   uint64_t generation = 1;  // The highest that the control plane has issued.
-  // The control plane has said that the secondary has not taken over, and keeps it so.
-  bool unprotect_vouched = false;
   uint64_t checkpoints = 0;
   uint64_t takeovers = 0;
   LeftoversChecker leftovers;
@@ -82,8 +86,7 @@ class World {
   void AcceptOn(Connection connection, Pipe::Item item);
   void Request();
   void OnPacketLeft(uint64_t id);
-  std::optional<uint64_t> TakeoverCounter() const;
-  bool ReleasedUnprotected();
+  void NoteUnprotected();
   void OnTakeover(uint64_t session, const GuestMemory& memory);
 
   const Mutant mutant_;
