@@ -129,6 +129,24 @@ class Lab:
 
     # --- what scenarios do ---
 
+    def save(self, folder):
+        """Writes the state of both hosts, as of one moment, to `folder`; they stand still from then on. Connections
+        between the two survive in it, those to the outside do not."""
+        with progress.phase("saving the hosts' state"):
+            for each in self.hosts.values():
+                each.stall()
+            for name, each in self.hosts.items():
+                each.save_snapshot(folder / f"{name}.state")
+
+    def restart(self, states=None):
+        """Takes the hosts back to what save() wrote, or to the snapshot that labs start from. Clients are gone."""
+        while self._clients:
+            self._clients.pop().kill()
+        for each in self.hosts.values():
+            if each.powered():
+                each.power_cut()
+        self._start(states or snapshots())
+
     def install(self, files):
         for each in self.hosts.values():
             each.install(files)

@@ -14,6 +14,8 @@ import contextlib
 import dataclasses
 import time
 
+from google.protobuf import text_format
+
 from . import agents, control, programs, progress, watch
 from .lab import GUEST
 
@@ -186,7 +188,21 @@ def agents_up(story, settings=Settings(), primary=programs.PRIMARY, **lab_option
     with story.lab(**lab_options) as lab:
         pair = ProtectedPair(lab, built, settings, primary)
         pair.start_agents()
-        yield pair
+        try:
+            yield pair
+        except Exception:
+            _say_state(pair)
+            raise
+
+
+def _say_state(pair):
+    """What both agents have to say when a scenario fails, as far as they can be asked."""
+    for agent, ask in ((pair.primary, pair.protections), (pair.secondary, pair.standbys)):
+        try:
+            for each in ask():
+                progress.say(f"{agent.program} at the failure: {text_format.MessageToString(each, as_one_line=True)}")
+        except control.RpcError as error:
+            progress.say(f"{agent.program} at the failure: {error.code().name}: {error.details()}")
 
 
 @contextlib.contextmanager

@@ -1,0 +1,54 @@
+"""Power cuts at random moments under load: no client ever received an answer that the takeover does not know."""
+
+import pathlib
+import random
+import tempfile
+import time
+
+from lab import failover, programs, protected_pair
+
+IN_CI = True
+BREAKS = {"release-early": "the primary releases each epoch's output when it is captured, not when it is committed"}
+CUTS = 10
+SEED = 1  # of the moments; which microsecond it hits is for the machine to say
+RATE = 100
+
+
+def run(story):
+    cuts = story.cuts or CUTS
+    primary = programs.PRIMARY_RELEASE_EARLY if story.broken else programs.PRIMARY
+    moments = random.Random(SEED)
+    story.figures["cuts"] = []
+    with protected_pair.protected(story, protected_pair.Settings(interval_ms=200), primary) as pair:
+        pair.wait_checkpoints(5)
+        with tempfile.TemporaryDirectory(prefix="romulus-lab-", dir=pair.lab.folder) as folder:
+            states = pathlib.Path(folder)
+            pair.lab.save(states)
+            for number in range(1, cuts + 1):
+                pair.lab.restart(states)
+                pair.generation = 1
+                pair.reconnect()
+                figures = one_cut(story, pair, moments.uniform(1, 4))
+                story.figures["cuts"].append(figures)
+                story.step(f"cut {number} of {cuts}: {figures['client']}")
+                if figures["client"]["forgotten"]:
+                    break
+    totals = {key: sum(each["client"][key] for each in story.figures["cuts"]) for key in ("forgotten", "contradicted")}
+    story.figures.update(totals)
+    story.check(totals["forgotten"] == 0, f"forgotten {totals['forgotten']} answers in {number} cuts")
+    story.check(totals["contradicted"] == 0, f"contradicted {totals['contradicted']} answers in {number} cuts")
+    for each in story.figures["cuts"]:
+        story.check(each["client"]["tcp_connection_survived"], "a TCP connection did not survive")
+
+
+def one_cut(story, pair, load_s):
+    """Load for `load_s` seconds from the first answer on, then the cut; the figures of the failover."""
+    client = pair.lab.start_client(rate=RATE, drain_ms=10_000)
+    client.wait_connected()
+    client.wait_answers(RATE // 2)
+    time.sleep(load_s)
+    takeover = failover.Failover(pair, client)
+    takeover.cut()
+    takeover.take_over()
+    client.wait_answers(50, timeout_s=60)
+    return takeover.figures(client.stop())

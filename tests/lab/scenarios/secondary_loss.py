@@ -1,0 +1,49 @@
+"""The secondary host loses power: the guest runs on, its packets flow again, and nothing is left behind."""
+
+from lab import control, failover, inventory, protected_pair
+
+IN_CI = True
+LINK_TIMEOUT_MS = 3000
+# What may pass beyond the timeout until the client has an answer: releasing and the way to the client, in emulation.
+SLACK_MS = 3000
+
+
+def run(story):
+    with protected_pair.agents_up(story, protected_pair.Settings(link_timeout_ms=LINK_TIMEOUT_MS)) as pair:
+        lab = pair.lab
+        before = {"alpha": inventory.take(lab.alpha)}
+        client = lab.start_client(rate=50)
+        client.wait_connected()
+        story.step("protecting the guest")
+        pair.create()
+        pair.wait_protected()
+        pair.wait_checkpoints(10)
+        story.step(failover.status_line(pair.protection()))
+
+        lab.beta.power_cut()
+        client.mark()
+        lost = pair.wait_phase("UNPROTECTED", timeout_s=30)
+        story.step(f"beta has no power; alpha says: {lost.status.last_error}")
+        story.check(lost.status.last_error, "the status does not say what happened")
+        client.wait_answers(100, timeout_s=30)
+        story.check(lab.alpha.domains().keys() == {"ledger"}, f"alpha runs {lab.alpha.domains()}")
+
+        story.step("ending the protection")
+        try:
+            pair.delete()
+            story.check(False, "DeleteProtection without the secondary was not refused")
+        except control.RpcError as error:
+            story.step(f"refused at first: {error.details()}")
+            story.check(error.code().name == "FAILED_PRECONDITION", f"DeleteProtection: {error.code()}")
+            story.check("unprotect_without_secondary" in error.details(), "the refusal does not say what to do")
+        pair.delete(without_secondary=True)
+        story.check(not pair.protections(), "the protection is still there")
+        inventory.check_same(story, before, [lab.alpha])
+        client.wait_answers(20)
+
+        verdict = client.stop()
+        story.figures.update(failover.replication_figures(lost))
+        story.figures["client"] = verdict
+        story.check(verdict["ok"], verdict["why"])
+        story.check(verdict["first_reply_ms"] < LINK_TIMEOUT_MS + SLACK_MS,
+                    f"the client heard nothing for {verdict['first_reply_ms']:.0f} ms")
