@@ -17,6 +17,8 @@ constexpr absl::Duration kEnforceDelay = absl::Seconds(1);
 // A secondary that lives but does not commit for this many link timeouts is as good as lost.
 constexpr int kCommitTimeoutFactor = 10;
 
+constexpr int kUnpauseTriesMax = 10;
+
 constexpr Timer kTimers[] = {Timer::kReconnect, Timer::kEpoch, Timer::kCommit, Timer::kStop, Timer::kEnforce};
 
 // The secondary takes no session from us, whenever we ask.
@@ -663,7 +665,9 @@ void Protection::On(const event::TimerFired& e) {
     case Timer::kEnforce:
       if (Fenced* fenced = in<Fenced>()) {
         RepeatFencing(fenced->confirmed ? 2 : 0);
-      } else if (!in<Ended>()) {
+      } else if (in<Ended>()) {
+        EndSteps(0);
+      } else {
         Enforce();
       }
       return;
@@ -707,7 +711,17 @@ void Protection::On(const event::EffectFailed& e) {
     return;
   }
   if (Ended* ended = in<Ended>()) {
-    if (e.effect == Effect::kUnpause) return EndSteps(1);
+    if (e.effect == Effect::kUnpause) {
+      if (ended->release) output_ = Output::kHeld;  // What stood behind it was not done either.
+      if (absl::IsNotFound(e.status)) return EndSteps(1);
+      // Protection must not end with a guest that it has paused.
+      guest_ = Guest::kPaused;
+      if (++ended->unpause_failures < kUnpauseTriesMax) {
+        ended->retrying = true;
+        Do(action::ArmTimer{Timer::kEnforce, kEnforceDelay});
+        return;
+      }
+    }
     // Without its buffer the guest's output passes, though what was held may be lost.
     if (e.effect == Effect::kPassThrough) return EndSteps(2);
     if (ended->why.ok()) ended->why = e.status;
@@ -777,13 +791,14 @@ void Protection::End(absl::Status why, bool release, std::vector<RequestId> requ
   for (Timer timer : kTimers) Do(action::CancelTimer{timer});
   CloseLink();
   if (!why.ok()) NoteError(why);
-  state_ = Ended{std::move(why), release, std::move(requests)};
+  state_ = Ended{std::move(why), release, std::move(requests), false, 0};
   EndSteps(0);
 }
 
 // 0: let the guest run, 1: let the output flow, 2: remove the buffer, put on record.
 void Protection::EndSteps(int from_step) {
   Ended& ended = *in<Ended>();
+  ended.retrying = false;
   if (from_step == 0 && guest_ == Guest::kPaused && ended.release && !domain_gone_ && !moved_) {
     guest_ = Guest::kRunning;
     Do(action::UnpauseGuest{});

@@ -93,6 +93,8 @@ class Protection {
     absl::Status why;  // OK: deleted.
     bool release = true;
     std::vector<RequestId> requests;
+    bool retrying = false;  // Letting the guest run again has failed, timer kEnforce runs.
+    int unpause_failures = 0;
   };
   using State = std::variant<Idle, Attaching, Connecting, Seeding, Capturing, Replicating, Running, StoppingSession,
                              Unwinding, BackingOff, Fenced, Ended>;

@@ -36,6 +36,7 @@ Protection::Snapshot Protection::snapshot() const {
     snapshot.phase = Phase::kFenced;
   } else if (auto* ended = std::get_if<Ended>(&state_)) {
     snapshot.phase = ended->why.ok() ? Phase::kEnded : Phase::kFailed;
+    if (ended->retrying) snapshot.phase = Phase::kDisengaging;
   } else {
     snapshot.phase = without_session;
   }

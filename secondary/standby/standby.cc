@@ -160,7 +160,9 @@ void Standby::On(const event::StopSession& e) {
     absl::Status too_low = TooLow(e.generation, generation_);
     CloseLink(too_low);
     last_error_ = too_low;
-    if (!in<Ready>()) Discard(ToFailed{});
+    if (!in<Ready>()) return Discard(ToFailed{});
+    in<Ready>()->deferred = false;
+    Do(action::DropArrived{});
     return;
   }
   if (e.generation != session_.generation) return ProtocolBroken("StopSession of another generation");

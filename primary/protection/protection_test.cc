@@ -1,0 +1,450 @@
+#include "primary/protection/protection.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "gtest/gtest.h"
+
+namespace romulus::protection {
+namespace {
+
+// An action in one word or two, for stories.
+struct Teller {
+  std::string operator()(const action::AttachEgress&) { return "attach"; }
+  std::string operator()(const action::OpenEpoch& a) { return absl::StrCat("end-epoch-", a.ended_epoch); }
+  std::string operator()(const action::ReleaseEpoch& a) { return absl::StrCat("release-", a.epoch); }
+  std::string operator()(const action::PassThrough&) { return "pass-through"; }
+  std::string operator()(const action::DiscardHeld&) { return "discard"; }
+  std::string operator()(const action::DetachEgress&) { return "detach"; }
+  std::string operator()(const action::PauseGuest&) { return "pause"; }
+  std::string operator()(const action::UnpauseGuest&) { return "unpause"; }
+  std::string operator()(const action::WriteRecord& a) {
+    return absl::StrCat("record(", a.generation, a.ownership_moved ? " moved" : "", a.ended ? " ended)" : ")");
+  }
+  std::string operator()(const action::OpenLink& a) { return absl::StrCat("open-link(", a.generation, ")"); }
+  std::string operator()(const action::CloseLink&) { return "close-link"; }
+  std::string operator()(const action::SendStopSession&) { return "send-StopSession"; }
+  std::string operator()(const action::SendFenced& a) { return absl::StrCat("send-Fenced(", a.next_generation, ")"); }
+  std::string operator()(const action::SendCheckpoint& a) { return absl::StrCat("send-checkpoint-", a.epoch); }
+  std::string operator()(const action::CancelTransfer&) { return "cancel-transfer"; }
+  std::string operator()(const action::StartSource&) { return "start-source"; }
+  std::string operator()(const action::RequestCheckpoint& a) { return absl::StrCat("request-", a.epoch); }
+  std::string operator()(const action::PermitResume& a) { return absl::StrCat("resume-", a.epoch); }
+  std::string operator()(const action::StopSource&) { return "stop-source"; }
+  std::string operator()(const action::ArmTimer& a) {
+    return absl::StrCat("in ", absl::FormatDuration(a.delay), " ", Name(a.timer));
+  }
+  std::string operator()(const action::CancelTimer&) { return ""; }
+  std::string operator()(const action::Reply& a) {
+    return absl::StrCat("reply-", a.request, " ", absl::StatusCodeToString(a.status.code()));
+  }
+  std::string operator()(const action::Continue&) { return "continue"; }
+  static const char* Name(Timer timer) {
+    switch (timer) {
+      case Timer::kReconnect:
+        return "reconnect";
+      case Timer::kEpoch:
+        return "epoch-over";
+      case Timer::kCommit:
+        return "commit-overdue";
+      case Timer::kStop:
+        return "stop-overdue";
+      case Timer::kEnforce:
+        return "enforce";
+    }
+    return "";
+  }
+};
+
+absl::Duration At(int64_t milliseconds) { return absl::Milliseconds(milliseconds); }
+
+// Plays a story: each event answers with what is done and the state it leads to.
+class Story : public testing::Test {
+ protected:
+  std::string On(const event::Event& event) {
+    std::vector<std::string> told;
+    for (const action::Action& action : core->Step(event)) {
+      std::string word = std::visit(Teller{}, action);
+      if (!word.empty()) told.push_back(word);
+    }
+    return absl::StrCat(absl::StrJoin(told, ", "), " => ", core->state_name());
+  }
+  void Begin(LossPolicy policy = LossPolicy::kRunUnprotected) {
+    Config config;
+    config.loss_policy = policy;
+    core.emplace(config);
+  }
+  // Up to the given point of a first session.
+  void Connecting(LossPolicy policy = LossPolicy::kRunUnprotected) {
+    Begin(policy);
+    On(event::Start{1, 1});
+    On(event::EgressAttached{false});
+  }
+  void Seeding(LossPolicy policy = LossPolicy::kRunUnprotected) {
+    Connecting(policy);
+    On(event::SessionAccepted{});
+    On(event::SeedingBegun{});
+  }
+  void Replicating1(LossPolicy policy = LossPolicy::kRunUnprotected) {
+    Seeding(policy);
+    On(event::Suspended{1, At(1000)});
+    On(event::Captured{1});
+  }
+  void Running2(LossPolicy policy = LossPolicy::kRunUnprotected) {
+    Replicating1(policy);
+    On(event::Commit{1, At(1010)});
+  }
+  void Replicating2(LossPolicy policy = LossPolicy::kRunUnprotected) {
+    Running2(policy);
+    On(event::TimerFired{Timer::kEpoch});
+    On(event::Suspended{2, At(1100)});
+    On(event::Captured{2});
+  }
+  // Lost with the policy holding, its source ended.
+  void Holding(LossPolicy policy = LossPolicy::kHoldOutput) {
+    Replicating2(policy);
+    On(event::LinkClosed{absl::UnavailableError("silent")});
+    On(event::SourceEnded{});
+  }
+  Protection::Phase phase() const { return core->snapshot().phase; }
+
+  std::optional<Protection> core;
+};
+
+const absl::Status kSilent = absl::UnavailableError("silent");
+
+TEST_F(Story, AGuestIsProtected) {
+  Begin();
+  EXPECT_EQ(On(event::Start{1, 1}), "record(1), attach => Attaching");
+  EXPECT_EQ(On(event::EgressAttached{false}), "open-link(1) => Connecting");
+  EXPECT_EQ(phase(), Protection::Phase::kConnecting);
+  EXPECT_EQ(On(event::SessionAccepted{}), "start-source => Seeding");
+  EXPECT_EQ(On(event::SeedingBegun{}), "send-checkpoint-1, reply-1 OK => Seeding");
+  EXPECT_EQ(phase(), Protection::Phase::kSeeding);
+  // Output is held from the first suspend on, before the guest runs again.
+  EXPECT_EQ(On(event::Suspended{1, At(1000)}), "end-epoch-1, resume-1 => Capturing(1)");
+  EXPECT_EQ(On(event::Captured{1}), "in 30s commit-overdue => Replicating(1)");
+  // Released only now; the next checkpoint 100 ms after the start of epoch 2, which was at 1000.
+  EXPECT_EQ(On(event::Commit{1, At(1010)}), "release-1, in 90ms epoch-over => Running(2)");
+  EXPECT_EQ(phase(), Protection::Phase::kProtected);
+  EXPECT_EQ(On(event::TimerFired{Timer::kEpoch}), "request-2 => Suspending(2)");
+  EXPECT_EQ(On(event::Suspended{2, At(1100)}), "end-epoch-2, resume-2 => Capturing(2)");
+  EXPECT_EQ(On(event::Captured{2}), "in 30s commit-overdue, send-checkpoint-2 => Replicating(2)");
+  // The commit took longer than the interval: the next one at once.
+  EXPECT_EQ(On(event::Commit{2, At(1300)}), "release-2, request-3 => Suspending(3)");
+  EXPECT_EQ(core->snapshot().committed_epoch, 2);
+}
+
+TEST_F(Story, CreationFailsAndLeavesEverythingAsItWas) {
+  Connecting();
+  EXPECT_EQ(On(event::LinkClosed{kSilent}), "detach, record(1 ended), reply-1 UNAVAILABLE => Failed");
+  Connecting();
+  EXPECT_EQ(On(event::LinkClosed{absl::ResourceExhaustedError("memory")}),
+            "detach, record(1 ended), reply-1 RESOURCE_EXHAUSTED => Failed");
+  // A stale generation pauses nobody who never was protected.
+  Connecting();
+  EXPECT_EQ(On(event::LinkClosed{absl::AbortedError("2")}), "detach, record(1 ended), reply-1 ABORTED => Failed");
+  Begin();
+  On(event::Start{1, 1});
+  EXPECT_EQ(On(event::EffectFailed{Effect::kAttach, absl::InternalError("x")}),
+            "detach, record(1 ended), reply-1 INTERNAL => Failed");
+  Begin();
+  On(event::Start{1, 1});
+  EXPECT_EQ(On(event::EffectFailed{Effect::kWriteRecord, absl::InternalError("x")}),
+            "record(1 ended), reply-1 INTERNAL => Failed");
+  Begin();
+  EXPECT_EQ(On(event::Start{1, 3, 5}), "reply-1 ABORTED => Failed");
+  Begin();
+  EXPECT_EQ(On(event::Start{1, 5, 5, true}), "reply-1 ABORTED => Failed");
+}
+
+TEST_F(Story, APvGuestCanNotBeProtected) {
+  Connecting();
+  On(event::SessionAccepted{});
+  EXPECT_EQ(On(event::SourceEnded{absl::FailedPreconditionError("no shadow paging")}),
+            "cancel-transfer, send-StopSession, in 3s stop-overdue => StoppingSession(fail)");
+  EXPECT_EQ(On(event::SessionStopped{}), "close-link, detach, record(1 ended), reply-1 FAILED_PRECONDITION => Failed");
+}
+
+TEST_F(Story, TheSecondaryIsLostWhileSeedingAndOutputKeepsFlowing) {
+  for (LossPolicy policy : {LossPolicy::kRunUnprotected, LossPolicy::kHoldOutput, LossPolicy::kPauseGuest}) {
+    Seeding(policy);
+    EXPECT_EQ(On(event::LinkClosed{kSilent}), "cancel-transfer, stop-source => Unwinding(retry)");
+    EXPECT_EQ(phase(), Protection::Phase::kUnprotected);
+    EXPECT_EQ(On(event::Suspended{1, At(1)}), "resume-1 => Unwinding(retry)");
+    EXPECT_EQ(On(event::SourceEnded{}), "in 250ms reconnect => BackingOff");
+  }
+}
+
+TEST_F(Story, TheSecondaryIsLostAndThePolicyDecides) {
+  Replicating2(LossPolicy::kRunUnprotected);
+  EXPECT_EQ(On(event::LinkClosed{kSilent}), "cancel-transfer, stop-source, pass-through => Unwinding(retry)");
+  EXPECT_EQ(phase(), Protection::Phase::kUnprotected);
+
+  Replicating2(LossPolicy::kHoldOutput);
+  EXPECT_EQ(On(event::LinkClosed{kSilent}), "cancel-transfer, stop-source => Unwinding(retry)");
+  EXPECT_EQ(phase(), Protection::Phase::kHolding);
+  EXPECT_EQ(On(event::SourceEnded{}), "in 250ms reconnect => BackingOff");
+
+  // Paused only when no suspend is under way any more.
+  Replicating2(LossPolicy::kPauseGuest);
+  EXPECT_EQ(On(event::LinkClosed{kSilent}), "cancel-transfer, stop-source => Unwinding(retry)");
+  EXPECT_EQ(On(event::SourceEnded{}), "in 250ms reconnect, pause => BackingOff");
+}
+
+TEST_F(Story, ALateCommitReleasesNothing) {
+  Holding();
+  EXPECT_EQ(On(event::Commit{2, At(2000)}), " => BackingOff");
+  Replicating2(LossPolicy::kHoldOutput);
+  On(event::LinkClosed{kSilent});
+  EXPECT_EQ(On(event::Commit{2, At(2000)}), " => Unwinding(retry)");
+}
+
+TEST_F(Story, ACommitOfTheWrongEpochIsAPeerThatLies) {
+  Running2(LossPolicy::kHoldOutput);
+  EXPECT_EQ(On(event::Commit{2, At(1011)}), "close-link, cancel-transfer, stop-source => Unwinding(retry)");
+  Seeding(LossPolicy::kHoldOutput);
+  EXPECT_EQ(On(event::Commit{1, At(1)}), "close-link, cancel-transfer, stop-source => Unwinding(retry)");
+}
+
+TEST_F(Story, TheSecondaryComesBackAndTheGuestIsProtectedAnew) {
+  Holding(LossPolicy::kPauseGuest);
+  EXPECT_EQ(On(event::TimerFired{Timer::kReconnect}), "open-link(1) => Connecting");
+  EXPECT_EQ(On(event::LinkClosed{kSilent}), "in 500ms reconnect => BackingOff");
+  On(event::TimerFired{Timer::kReconnect});
+  // Acceptance says that no older standby is there: the output may flow again.
+  EXPECT_EQ(On(event::SessionAccepted{}), "start-source, unpause, pass-through => Seeding");
+  On(event::SeedingBegun{});
+  EXPECT_EQ(On(event::Suspended{1, At(9)}), "end-epoch-1, resume-1 => Capturing(1)");
+}
+
+TEST_F(Story, TheOtherHostHasTakenOver) {
+  Holding();
+  On(event::TimerFired{Timer::kReconnect});
+  EXPECT_EQ(On(event::LinkClosed{absl::AbortedError("generation 2")}),
+            "pause, record(1 moved), continue, discard => Fenced(1, unconfirmed)");
+  EXPECT_EQ(On(event::Continued{Milestone::kFence}), " => Fenced(1)");
+  EXPECT_EQ(phase(), Protection::Phase::kFenced);
+  EXPECT_EQ(On(event::DeleteRequested{7, 1, true}), "detach, record(1 moved ended), reply-7 OK => Ended");
+}
+
+TEST_F(Story, PausingAFencedGuestIsTriedUntilItIsPaused) {
+  Holding();
+  On(event::TimerFired{Timer::kReconnect});
+  On(event::LinkClosed{absl::AbortedError("generation 2")});
+  EXPECT_EQ(On(event::EffectFailed{Effect::kPause, absl::InternalError("EBUSY")}),
+            "in 1s enforce, record(1 moved), discard => Fenced(1, unconfirmed)");
+  EXPECT_EQ(On(event::FenceRequested{8, 1}), "reply-8 UNAVAILABLE => Fenced(1, unconfirmed)");
+  EXPECT_EQ(On(event::TimerFired{Timer::kEnforce}),
+            "pause, record(1 moved), continue, discard => Fenced(1, unconfirmed)");
+  On(event::Continued{Milestone::kFence});
+  EXPECT_EQ(On(event::FenceRequested{9, 1}), "reply-9 OK => Fenced(1)");
+}
+
+TEST_F(Story, APlannedTakeover) {
+  Replicating2();
+  EXPECT_EQ(On(event::FenceReceived{2}), "pause, record(2 moved), continue => Replicating(2)");
+  EXPECT_EQ(On(event::Continued{Milestone::kFence}),
+            "send-Fenced(2), cancel-transfer, stop-source, discard => Fenced(2)");
+  // Whatever still comes, nothing is released.
+  EXPECT_EQ(On(event::Commit{2, At(2000)}), " => Fenced(2)");
+  EXPECT_EQ(On(event::StandbyFailed{"late"}), " => Fenced(2)");
+  EXPECT_EQ(On(event::SessionStopped{}), " => Fenced(2)");
+  EXPECT_EQ(On(event::FenceReceived{2}), "send-Fenced(2) => Fenced(2)");
+  EXPECT_EQ(On(event::SourceEnded{}), " => Fenced(2)");
+  EXPECT_EQ(On(event::LinkClosed{kSilent}), " => Fenced(2)");
+}
+
+TEST_F(Story, AFenceThatCanNotBeKeptIsNotAnswered) {
+  Replicating2();
+  On(event::FenceReceived{2});
+  EXPECT_EQ(On(event::EffectFailed{Effect::kWriteRecord, absl::InternalError("EIO")}), "unpause => Replicating(2)");
+  EXPECT_EQ(On(event::FenceReceived{1}), " => Replicating(2)");  // Not higher than ours.
+}
+
+TEST_F(Story, FenceProtectionTakesAHigherGeneration) {
+  Running2();
+  EXPECT_EQ(On(event::FenceRequested{7, 0}), "reply-7 ABORTED => Running(2)");
+  EXPECT_EQ(On(event::FenceRequested{7, 1}), "reply-7 INVALID_ARGUMENT => Running(2)");
+  EXPECT_EQ(On(event::FenceRequested{7, 4}), "pause, record(4 moved), continue => Running(2)");
+  EXPECT_EQ(On(event::Continued{Milestone::kFence}),
+            "reply-7 OK, close-link, cancel-transfer, stop-source, discard => Fenced(4)");
+}
+
+TEST_F(Story, TheStandbyFailsAndTheOutputIsReleasedWhateverThePolicy) {
+  Replicating2(LossPolicy::kPauseGuest);
+  EXPECT_EQ(On(event::StandbyFailed{"restore helper killed"}),
+            "close-link, cancel-transfer, stop-source, pass-through => Unwinding(retry)");
+  EXPECT_EQ(On(event::SourceEnded{}), "in 250ms reconnect => BackingOff");
+}
+
+TEST_F(Story, TheSaveHelperDies) {
+  Replicating2(LossPolicy::kHoldOutput);
+  EXPECT_EQ(On(event::SourceEnded{absl::UnavailableError("signal 11")}),
+            "cancel-transfer, send-StopSession, in 3s stop-overdue => StoppingSession(retry)");
+  EXPECT_EQ(On(event::Commit{2, At(2000)}), " => StoppingSession(retry)");
+  // Only now is it known that nothing can take over.
+  EXPECT_EQ(On(event::SessionStopped{}), "close-link, in 250ms reconnect, pass-through => BackingOff");
+}
+
+TEST_F(Story, TheSecondaryDoesNotAnswerStopSession) {
+  Replicating2(LossPolicy::kHoldOutput);
+  On(event::SourceEnded{absl::UnavailableError("signal 11")});
+  EXPECT_EQ(On(event::TimerFired{Timer::kStop}), "close-link, in 250ms reconnect => BackingOff");
+  EXPECT_EQ(phase(), Protection::Phase::kHolding);
+}
+
+TEST_F(Story, TheGuestIsShutDownByItsOwner) {
+  Replicating2(LossPolicy::kHoldOutput);
+  On(event::SourceEnded{absl::NotFoundError("gone")});
+  EXPECT_EQ(On(event::SessionStopped{}), "close-link, pass-through, detach, record(1 ended) => Failed");
+  // And where the secondary can't be told: what is held might be contradicted by a takeover.
+  Replicating2(LossPolicy::kHoldOutput);
+  On(event::SourceEnded{absl::NotFoundError("gone")});
+  EXPECT_EQ(On(event::LinkClosed{kSilent}), "detach, record(1 ended) => Failed");
+}
+
+TEST_F(Story, Unprotect) {
+  Replicating2();
+  EXPECT_EQ(On(event::DeleteRequested{7, 0}), "reply-7 ABORTED => Replicating(2)");
+  EXPECT_EQ(On(event::DeleteRequested{7, 1}),
+            "cancel-transfer, stop-source, send-StopSession, in 3s stop-overdue => StoppingSession(delete)");
+  EXPECT_EQ(phase(), Protection::Phase::kDisengaging);
+  EXPECT_EQ(On(event::SessionStopped{}), "close-link, pass-through => Unwinding(delete)");
+  EXPECT_EQ(On(event::SourceEnded{}), "detach, record(1 ended), reply-7 OK => Ended");
+}
+
+TEST_F(Story, UnprotectWithoutTheSecondary) {
+  Replicating2(LossPolicy::kHoldOutput);
+  On(event::DeleteRequested{7, 1});
+  On(event::SourceEnded{});
+  EXPECT_EQ(On(event::LinkClosed{kSilent}), "reply-7 FAILED_PRECONDITION, in 250ms reconnect => BackingOff");
+  // It is tried again before it is refused again.
+  EXPECT_EQ(On(event::DeleteRequested{8, 1}), "open-link(1) => Connecting");
+  EXPECT_EQ(On(event::LinkClosed{kSilent}), "reply-8 FAILED_PRECONDITION, in 500ms reconnect => BackingOff");
+  EXPECT_EQ(On(event::DeleteRequested{9, 1, true}), "pass-through, detach, record(1 ended), reply-9 OK => Ended");
+}
+
+TEST_F(Story, ADeletionReachesASecondaryThatWasLost) {
+  Holding();
+  On(event::DeleteRequested{7, 1});
+  EXPECT_EQ(On(event::SessionAccepted{}),
+            "send-StopSession, in 3s stop-overdue, pass-through => StoppingSession(delete)");
+  EXPECT_EQ(On(event::SessionStopped{}), "close-link, detach, record(1 ended), reply-7 OK => Ended");
+}
+
+TEST_F(Story, ProtectionDoesNotEndWithAGuestThatItHasPaused) {
+  Holding(LossPolicy::kPauseGuest);
+  EXPECT_EQ(On(event::DeleteRequested{7, 1, true}),
+            "unpause, pass-through, detach, record(1 ended), reply-7 OK => Ended");
+  EXPECT_EQ(On(event::EffectFailed{Effect::kUnpause, absl::InternalError("EBUSY")}), "in 1s enforce => Ended");
+  EXPECT_EQ(phase(), Protection::Phase::kDisengaging);
+  EXPECT_EQ(On(event::TimerFired{Timer::kEnforce}),
+            "unpause, pass-through, detach, record(1 ended), reply-7 OK => Ended");
+  EXPECT_EQ(phase(), Protection::Phase::kEnded);
+}
+
+TEST_F(Story, TheEgressBufferCanNotOpenAnEpoch) {
+  // The guest goes on, but the checkpoint is never committed.
+  Running2(LossPolicy::kHoldOutput);
+  On(event::TimerFired{Timer::kEpoch});
+  On(event::Suspended{2, At(1100)});
+  EXPECT_EQ(On(event::EffectFailed{Effect::kOpenEpoch, absl::InternalError("ENOBUFS")}),
+            "cancel-transfer, resume-2, cancel-transfer, stop-source, send-StopSession, in 3s stop-overdue => "
+            "StoppingSession(retry)");
+  EXPECT_EQ(On(event::Captured{2}), " => StoppingSession(retry)");
+  // Of epoch 1 nothing whole has left: its output may flow even if the link is lost now.
+  Seeding(LossPolicy::kHoldOutput);
+  On(event::Suspended{1, At(1000)});
+  EXPECT_EQ(On(event::EffectFailed{Effect::kOpenEpoch, absl::InternalError("ENOBUFS")}),
+            "cancel-transfer, resume-1, cancel-transfer, stop-source, send-StopSession, in 3s stop-overdue, "
+            "pass-through => StoppingSession(retry)");
+}
+
+TEST_F(Story, TheEgressBufferCanNotRelease) {
+  Replicating2(LossPolicy::kHoldOutput);
+  On(event::Commit{2, At(1300)});
+  EXPECT_EQ(On(event::EffectFailed{Effect::kRelease, absl::InternalError("ENOBUFS")}),
+            "cancel-transfer, stop-source, send-StopSession, in 3s stop-overdue => StoppingSession(retry)");
+}
+
+TEST_F(Story, ASecondaryThatLivesButNeverCommits) {
+  Replicating2();
+  EXPECT_EQ(On(event::TimerFired{Timer::kCommit}),
+            "cancel-transfer, stop-source, send-StopSession, in 3s stop-overdue => StoppingSession(retry)");
+}
+
+TEST_F(Story, AnAgentThatComesBackReleasesNothingBlindly) {
+  Begin(LossPolicy::kHoldOutput);
+  EXPECT_EQ(On(event::Start{1, 1, 3, false, true}), "reply-1 OK, attach => Attaching");
+  EXPECT_EQ(On(event::EgressAttached{true}), "open-link(3), unpause => Connecting");
+  EXPECT_EQ(phase(), Protection::Phase::kHolding);
+  EXPECT_EQ(On(event::LinkClosed{kSilent}), "in 250ms reconnect => BackingOff");
+  On(event::TimerFired{Timer::kReconnect});
+  EXPECT_EQ(On(event::SessionAccepted{}), "start-source, pass-through => Seeding");
+
+  Begin(LossPolicy::kHoldOutput);
+  On(event::Start{1, 1, 3, false, true});
+  On(event::EgressAttached{true});
+  EXPECT_EQ(On(event::LinkClosed{absl::AbortedError("4")}),
+            "pause, record(3 moved), continue, discard => Fenced(3, unconfirmed)");
+}
+
+TEST_F(Story, AnAgentThatComesBackToAFencedGuest) {
+  Begin();
+  EXPECT_EQ(On(event::Start{1, 1, 3, true, true}),
+            "reply-1 OK, pause, record(3 moved), continue, attach => Fenced(3, unconfirmed)");
+  On(event::Continued{Milestone::kFence});
+  EXPECT_EQ(On(event::EgressAttached{true}), "discard => Fenced(3)");
+}
+
+TEST_F(Story, TheControlPlaneSaysThatThisHostOwnsTheGuest) {
+  Holding(LossPolicy::kPauseGuest);
+  EXPECT_EQ(On(event::UpdateRequested{7, 0, std::nullopt, LossPolicy::kHoldOutput}),
+            "reply-7 OK, unpause => BackingOff");
+  EXPECT_EQ(On(event::UpdateRequested{8, 0, std::nullopt, LossPolicy::kRunUnprotected}),
+            "reply-8 OK, pass-through => BackingOff");
+  EXPECT_EQ(phase(), Protection::Phase::kUnprotected);
+}
+
+TEST_F(Story, AnUpdateOfTheGenerationIsOnRecordFirst) {
+  Running2();
+  EXPECT_EQ(On(event::UpdateRequested{7, 5}), "record(5), continue => Running(2)");
+  EXPECT_EQ(On(event::EffectFailed{Effect::kWriteRecord, absl::InternalError("EIO")}),
+            "reply-7 INTERNAL => Running(2)");
+  EXPECT_EQ(core->snapshot().generation, 1);
+  On(event::UpdateRequested{8, 5});
+  EXPECT_EQ(On(event::Continued{Milestone::kUpdate}), "reply-8 OK => Running(2)");
+  EXPECT_EQ(core->snapshot().generation, 5);
+  EXPECT_EQ(On(event::UpdateRequested{9, 4}), "reply-9 ABORTED => Running(2)");
+}
+
+TEST_F(Story, RunUnprotectedIsRefusedWithOnLinkLoss) {
+  Config config;
+  config.failover_policy = FailoverPolicy::kOnLinkLoss;
+  config.loss_policy = LossPolicy::kHoldOutput;
+  core.emplace(config);
+  On(event::Start{1, 1});
+  On(event::EgressAttached{false});
+  EXPECT_EQ(On(event::UpdateRequested{7, 0, std::nullopt, LossPolicy::kRunUnprotected}),
+            "reply-7 INVALID_ARGUMENT => Connecting");
+}
+
+TEST_F(Story, ARefusalWithAStandbyThatMayExistDoesNotRelease) {
+  Holding(LossPolicy::kHoldOutput);
+  On(event::TimerFired{Timer::kReconnect});
+  EXPECT_EQ(On(event::LinkClosed{absl::ResourceExhaustedError("memory")}), "in 500ms reconnect => BackingOff");
+  Holding(LossPolicy::kRunUnprotected);
+  On(event::TimerFired{Timer::kReconnect});
+  EXPECT_EQ(On(event::LinkClosed{absl::ResourceExhaustedError("memory")}), "detach, record(1 ended) => Failed");
+}
+
+TEST_F(Story, BrokenPromisesEndTheProcess) {
+  EXPECT_DEATH((Seeding(), On(event::Captured{1})), "capturing");
+  EXPECT_DEATH((Running2(), On(event::Suspended{2, At(1)})), "capturing");
+  EXPECT_DEATH((Connecting(), On(event::SourceEnded{})), "source_");
+}
+
+}  // namespace
+}  // namespace romulus::protection
