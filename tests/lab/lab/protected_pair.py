@@ -134,6 +134,24 @@ class ProtectedPair:
     def wait_protected(self, timeout_s=300, say=progress.say):
         return self.wait_phase("PROTECTED", timeout_s=timeout_s, say=say)
 
+    def wait_protected_again(self, before, timeout_s=300):
+        """Waits until a session newer than that of `before` (a Protection) protects the guest. Returns the
+        Protection."""
+
+        def protected_anew(each):
+            return each.status.sessions > before.status.sessions and phase_name(each.status.phase) == "PROTECTED"
+
+        following = watch.protection(self.primary, PROTECTION, period_ms=500)
+        try:
+            reached = following.wait(protected_anew, timeout_s)
+        finally:
+            following.stop()
+        if reached is None:
+            last = following.value
+            state = f"{phase_name(last.status.phase)} {last.status.last_error}" if last else following.ended
+            raise RuntimeError(f"the protection is not PROTECTED in a new session after {timeout_s} s: {state}")
+        return reached
+
     def wait_checkpoints(self, count, timeout_s=300, on_status=None):
         """Waits until `count` checkpoints are committed; on_status(protection) is called about once per second."""
         following = watch.protection(self.primary, PROTECTION, period_ms=1000, on_change=on_status)
@@ -145,6 +163,10 @@ class ProtectedPair:
             got = following.value.status.checkpoints_committed if following.value else 0
             raise RuntimeError(f"{got} instead of {count} checkpoints in {timeout_s} s; {following.ended or ''}")
         return reached
+
+    def wait_more_checkpoints(self, count, timeout_s=300):
+        """Waits until `count` checkpoints more than now are committed. Returns the Protection."""
+        return self.wait_checkpoints(self.protection().status.checkpoints_committed + count, timeout_s)
 
     # --- looking at it and ending it ---
 
