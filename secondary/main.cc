@@ -10,6 +10,7 @@
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
 #include "common/agent/termination.h"
+#include "common/base/heap.h"
 #include "common/base/log.h"
 #include "common/control/host_service.h"
 #include "common/loop/event_loop.h"
@@ -52,6 +53,7 @@ absl::Status Run() {
 }  // namespace romulus
 
 int main(int argc, char** argv) {
+  romulus::KeepFreedMemory();
   absl::SetProgramUsageMessage("keeps standbys of other hosts' Xen guests and runs them when their host dies");
   absl::ParseCommandLine(argc, argv);
   const absl::Status status = romulus::Run();

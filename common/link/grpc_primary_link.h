@@ -28,7 +28,7 @@ class GrpcPrimaryLink final : public PrimaryLink {
     // Null: plain text.
     std::shared_ptr<grpc::ChannelCredentials> credentials;
     // The largest CheckpointData.payload, unless the secondary takes less. It bounds how long a heartbeat waits.
-    uint32_t chunk_bytes = 256 << 10;
+    uint32_t chunk_bytes = 1 << 20;
     absl::Duration accept_timeout = absl::Seconds(30);
   };
 

@@ -7,9 +7,11 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "common/xen/control.h"
 #include "common/xen/host_report.h"
 #include "common/xen/xenstore.h"
+#include "netbuf/kernel_support.h"
 
 namespace romulus {
 namespace {
@@ -41,6 +43,10 @@ ReadinessCheck CheckHelper(const std::string& path) {
 
 std::vector<ReadinessCheck> CheckProtectionReadiness(const std::string& save_helper) {
   std::vector<ReadinessCheck> checks = {CheckXenstore(), CheckHelper(save_helper)};
+  for (const KernelRequirement& requirement : CheckKernelSupport()) {
+    checks.push_back(Check(absl::StrCat("kernel-", absl::StrReplaceAll(requirement.name, {{" ", "-"}})),
+                           requirement.holds, requirement.finding, requirement.remedy));
+  }
   const absl::StatusOr<control::v1::Host> host = ReportHost(control::v1::Host::PRIMARY);
   checks.push_back(Check("hypervisor-control", host.ok(),
                          host.ok() ? absl::StrCat("Xen ", host->xen_version()) : std::string(host.status().message()),

@@ -7,6 +7,7 @@
 #include <memory>
 #include <utility>
 
+#include "common/base/heap.h"
 #include "common/base/log.h"
 #include "common/process/helper_channel.h"
 #include "common/xen/control.h"
@@ -150,4 +151,7 @@ int Run() {
 }  // namespace
 }  // namespace romulus
 
-int main() { return romulus::Run(); }
+int main() {
+  romulus::KeepFreedMemory();
+  return romulus::Run();
+}

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/time/time.h"
+#include "common/base/heap.h"
 #include "common/base/log.h"
 #include "common/process/helper_channel.h"
 #include "proto/helper/v1/helper.pb.h"
@@ -46,6 +47,7 @@ int Main(std::optional<HelperEnd>& agent_end) {
 }  // namespace romulus
 
 int main() {
+  romulus::KeepFreedMemory();
   std::optional<romulus::HelperEnd> agent_end;
   // _exit: the thread that watches the agent must not see its channel destroyed under it.
   _exit(romulus::Main(agent_end));
