@@ -1,5 +1,8 @@
 #include "tests/simulation/control_plane.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 
 namespace romulus::simulation {
@@ -23,34 +26,39 @@ void ControlPlane::RequestOne() {
       return CutPowerThenActivate();
     case 3:
       note("delete");
-      if (world_.primary != nullptr) world_.primary->driver->Delete(world_.generation, false, ignore);
+      CallPrimary([this, ignore](ProtectionDriver& driver) { driver.Delete(world_.generation, false, ignore); });
       return;
     case 4: {
       note("update");
-      if (world_.primary == nullptr) return;
       ProtectionDriver::Update update;
       update.interval = random.Between(absl::Milliseconds(20), absl::Milliseconds(500));
       update.loss_policy = static_cast<protection::LossPolicy>(random.Below(3));
-      if (random.Chance(300)) update.generation = ++world_.generation;
-      world_.primary->driver->UpdateSettings(update, ignore);
+      // With ON_LINK_LOSS the secondary gives itself a generation: a control plane that issues one to the primary then
+      // gives the guest two owners, and only people can say which it is to be.
+      if (world_.config.failover_policy == protection::FailoverPolicy::kByRequest && random.Chance(300)) {
+        update.generation = ++world_.generation;
+      }
+      CallPrimary([update, ignore](ProtectionDriver& driver) { driver.UpdateSettings(update, ignore); });
       return;
     }
     case 5:
       note("stale-activate");
-      if (world_.secondary != nullptr) world_.secondary->driver->Activate(random.Below(2), true, ignore);
+      CallSecondary(
+          [generation = random.Below(2), ignore](StandbyDriver& driver) { driver.Activate(generation, true, ignore); });
       return;
     case 6:
       note("stale-fence");
-      if (world_.primary != nullptr) world_.primary->driver->Fence(0, ignore);
+      CallPrimary([ignore](ProtectionDriver& driver) { driver.Fence(0, ignore); });
       return;
     case 8:
       note("delete-unprotected");
-      if (world_.primary == nullptr || !world_.SecondaryHasNothing()) return;
-      world_.primary->driver->Delete(world_.generation, true, ignore);
+      CallPrimary([this, ignore](ProtectionDriver& driver) {
+        if (world_.SecondaryHasNothing()) driver.Delete(world_.generation, true, ignore);
+      });
       return;
     case 7:
       note("delete-standby");
-      if (world_.secondary != nullptr) world_.secondary->driver->Delete(world_.generation, ignore);
+      CallSecondary([this, ignore](StandbyDriver& driver) { driver.Delete(world_.generation, ignore); });
       return;
   }
 }
@@ -65,10 +73,12 @@ void ControlPlane::FenceThenActivate() {
   if (world_.primary == nullptr) return;
   fence_asked_ = true;
   uint64_t generation = ++world_.generation;
-  world_.primary->driver->Fence(generation, [this, generation](absl::Status status) {
-    world_.Trace(absl::StrCat("fenced: ", status.ToString()));
-    if (!status.ok()) return;
-    world_.After(absl::Milliseconds(2), [this, generation] { Activate(generation, true, 3); });
+  CallPrimary([this, generation](ProtectionDriver& driver) {
+    driver.Fence(generation, [this, generation](absl::Status status) {
+      world_.Trace(absl::StrCat("fenced: ", status.ToString()));
+      if (!status.ok()) return;
+      world_.After(absl::Milliseconds(2), [this, generation] { Activate(generation, true, 3); });
+    });
   });
 }
 
@@ -88,10 +98,25 @@ void ControlPlane::Activate(uint64_t generation, bool primary_fenced, int attemp
                  [this, generation, primary_fenced, attempts] { Activate(generation, primary_fenced, attempts - 1); });
   };
   if (world_.secondary == nullptr) return again();
-  world_.secondary->driver->Activate(generation, primary_fenced, [this, again](absl::Status status) {
-    world_.Trace(absl::StrCat("activated: ", status.ToString()));
-    if (!status.ok()) again();
+  CallSecondary([this, generation, primary_fenced, again](StandbyDriver& driver) {
+    driver.Activate(generation, primary_fenced, [this, again](absl::Status status) {
+      world_.Trace(absl::StrCat("activated: ", status.ToString()));
+      if (!status.ok()) again();
+    });
   });
+}
+
+// As an RPC: reaches the agent that is there now, when its host executes, or nobody.
+void ControlPlane::CallPrimary(std::function<void(ProtectionDriver&)> call) {
+  PrimaryAgent* agent = world_.primary.get();
+  if (agent == nullptr) return;
+  agent->process.After(absl::Milliseconds(1), [agent, call = std::move(call)] { call(*agent->driver); });
+}
+
+void ControlPlane::CallSecondary(std::function<void(StandbyDriver&)> call) {
+  SecondaryAgent* agent = world_.secondary.get();
+  if (agent == nullptr) return;
+  agent->process.After(absl::Milliseconds(1), [agent, call = std::move(call)] { call(*agent->driver); });
 }
 
 void ControlPlane::Reconcile() {
@@ -100,8 +125,9 @@ void ControlPlane::Reconcile() {
   if (world_.primary == nullptr || world_.GuestFenced()) return;
   Phase phase = world_.primary->driver->phase();
   if (phase == Phase::kFailed) {
-    world_.primary->driver->Delete(std::max(world_.generation, world_.primary->driver->core().snapshot().generation),
-                                   false, [](absl::Status) {});
+    CallPrimary([this](ProtectionDriver& driver) {
+      driver.Delete(std::max(world_.generation, driver.core().snapshot().generation), false, [](absl::Status) {});
+    });
   } else if (phase == Phase::kEnded) {
     world_.primary.reset();
     world_.CreateProtection();

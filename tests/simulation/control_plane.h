@@ -2,6 +2,7 @@
 #define ROMULUS_TESTS_SIMULATION_CONTROL_PLANE_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 
@@ -27,6 +28,8 @@ class ControlPlane {
   bool fence_asked() const { return fence_asked_; }
 
  private:
+  void CallPrimary(std::function<void(ProtectionDriver&)> call);
+  void CallSecondary(std::function<void(StandbyDriver&)> call);
   void ActivateUnasserted();
   void FenceThenActivate();
   void CutPowerThenActivate();
