@@ -230,7 +230,7 @@ void PrimarySession::SendOne(const Checkpoint& checkpoint) {
     const std::lock_guard<std::mutex> lock(mutex_);
     chunk_bytes = chunk_bytes_;
   }
-  CheckpointChunker chunker(checkpoint.epoch, checkpoint.reader, chunk_bytes);
+  CheckpointChunker chunker(checkpoint.epoch, checkpoint.reader, chunk_bytes, &spare_payload_);
   while (true) {
     const absl::StatusOr<CheckpointChunker::Step> step = chunker.Next(&chunk_);
     std::unique_lock<std::mutex> lock(mutex_);

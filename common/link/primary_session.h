@@ -88,6 +88,7 @@ class PrimarySession final
   replication::v1::SecondaryMessage incoming_;
   OutgoingQueue<replication::v1::PrimaryMessage> outgoing_;
   std::deque<Checkpoint> checkpoints_;
+  std::string spare_payload_;  // The sender thread's.
   replication::v1::PrimaryMessage chunk_;  // The sender thread's, but while chunk_pending_ it is gRPC's.
   bool chunk_pending_ = false;
   uint32_t chunk_bytes_;

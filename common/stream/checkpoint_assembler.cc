@@ -47,6 +47,8 @@ absl::Status CheckpointAssembler::Add(const CheckpointData& data) {
   }
   digest_->Add(data.payload());
   if (epoch_ > 1) {
+    // Checkpoints of one guest are much alike in size.
+    if (held_.empty()) held_.reserve(std::max<size_t>(last_length_, data.payload().size()));
     held_.append(data.payload());
     return absl::OkStatus();
   }
@@ -78,6 +80,7 @@ absl::StatusOr<CheckpointAssembler::Verified> CheckpointAssembler::Finish(const 
   absl::Status status = CheckTrailer(trailer);
   if (!status.ok()) return Fail(std::move(status));
   Verified verified{epoch_, std::move(held_)};
+  last_length_ = verified.bytes.size();
   if (epoch_ == 1) sink_.reset();
   ++epoch_;
   scanner_.emplace(RecordScanner::Checkpoint::kLater);

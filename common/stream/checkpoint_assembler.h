@@ -67,6 +67,7 @@ class CheckpointAssembler {
   std::optional<StreamDigest> digest_;
   // Epoch 1: what the sink has not got, from passed_on_ on. Later ones: everything.
   std::string held_;
+  size_t last_length_ = 0;  // Of the checkpoint before.
   uint64_t passed_on_ = 0;
   absl::Status failure_;
 };

@@ -8,10 +8,12 @@
 
 namespace romulus {
 
-CheckpointChunker::CheckpointChunker(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, size_t chunk_bytes)
+CheckpointChunker::CheckpointChunker(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, size_t chunk_bytes,
+                                     std::string* spare)
     : epoch_(epoch),
       reader_(std::move(reader)),
       chunk_bytes_(chunk_bytes),
+      spare_(spare),
       scanner_(epoch == 1 ? RecordScanner::Checkpoint::kFirst : RecordScanner::Checkpoint::kLater) {
   ROMULUS_CHECK(epoch >= 1 && chunk_bytes >= 1);
 }
@@ -19,6 +21,7 @@ CheckpointChunker::CheckpointChunker(uint64_t epoch, std::shared_ptr<CheckpointR
 absl::StatusOr<CheckpointChunker::Step> CheckpointChunker::Next(replication::v1::PrimaryMessage* message) {
   const uint64_t offset = scanner_.offset();
   std::string* payload = message->mutable_checkpoint_data()->mutable_payload();
+  if (spare_ != nullptr && payload->capacity() < spare_->capacity()) payload->swap(*spare_);
   payload->resize(chunk_bytes_);
   size_t filled = 0;
   while (filled < chunk_bytes_) {
@@ -39,6 +42,7 @@ absl::StatusOr<CheckpointChunker::Step> CheckpointChunker::Next(replication::v1:
     message->mutable_checkpoint_data()->set_offset(offset);
     return Step::kData;
   }
+  if (spare_ != nullptr) spare_->swap(*payload);
   if (!scanner_.complete()) {
     malformed_ = true;
     return absl::InternalError(absl::StrCat("checkpoint ", epoch_, " as captured on this host ends at byte ", offset,

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "common/stream/checkpoint_reader.h"
@@ -19,8 +20,10 @@ class CheckpointChunker {
  public:
   enum class Step { kData, kTrailer };
 
-  // chunk_bytes: the largest payload, at least 1.
-  CheckpointChunker(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, size_t chunk_bytes);
+  // chunk_bytes: the largest payload, at least 1. `spare`: memory for payloads, which its owner keeps from checkpoint to
+  // checkpoint so that it need not be made (and zeroed) for each; null: it is made. Outlives the chunker.
+  CheckpointChunker(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, size_t chunk_bytes,
+                    std::string* spare = nullptr);
 
   // Makes the next message's body; blocks in the reader. After kTrailer there is nothing more to ask for. Give the same
   // message again and its buffer is used again.
@@ -34,6 +37,7 @@ class CheckpointChunker {
   const uint64_t epoch_;
   const std::shared_ptr<CheckpointReader> reader_;
   const size_t chunk_bytes_;
+  std::string* const spare_;
   RecordScanner scanner_;
   StreamDigest digest_;
   bool malformed_ = false;
