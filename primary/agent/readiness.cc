@@ -4,7 +4,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <fstream>
 #include <memory>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
@@ -39,10 +41,22 @@ ReadinessCheck CheckHelper(const std::string& path) {
                "install romulus-save-helper of the agent's own build there, or name its place with --save_helper");
 }
 
+// A checkpoint is sent in a burst after a pause that TCP takes for idleness: it would begin each with a few packets.
+ReadinessCheck CheckSlowStart() {
+  std::ifstream file("/proc/sys/net/ipv4/tcp_slow_start_after_idle");
+  std::string value;
+  file >> value;
+  ReadinessCheck check = Check("tcp-slow-start-after-idle", value == "0",
+                               value == "0" ? "off" : "on: every checkpoint is sent slowly at first",
+                               "sysctl -w net.ipv4.tcp_slow_start_after_idle=0, and the same in /etc/sysctl.d");
+  check.set_optional(true);
+  return check;
+}
+
 }  // namespace
 
 std::vector<ReadinessCheck> CheckProtectionReadiness(const std::string& save_helper) {
-  std::vector<ReadinessCheck> checks = {CheckXenstore(), CheckHelper(save_helper)};
+  std::vector<ReadinessCheck> checks = {CheckXenstore(), CheckHelper(save_helper), CheckSlowStart()};
   for (const KernelRequirement& requirement : CheckKernelSupport()) {
     checks.push_back(Check(absl::StrCat("kernel-", absl::StrReplaceAll(requirement.name, {{" ", "-"}})),
                            requirement.holds, requirement.finding, requirement.remedy));
