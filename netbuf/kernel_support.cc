@@ -79,8 +79,8 @@ std::vector<KernelRequirement> TryHere() {
     return findings.Take();
   }
   const NetworkLink like_a_vif{.mtu = 1500};
-  absl::StatusOr<NetworkLink> from = CreateIfb(**socket, "from", "probe", like_a_vif);
-  absl::StatusOr<NetworkLink> to = from.ok() ? CreateIfb(**socket, "to", "probe", like_a_vif) : from;
+  absl::StatusOr<NetworkLink> from = CreateIfb(**socket, "probe-vif", "probe", like_a_vif);
+  absl::StatusOr<NetworkLink> to = from.ok() ? CreateIfb(**socket, "probe-ifb", "probe", like_a_vif) : from;
   if (!findings.Add(kIfb, to.status())) {
     for (const char* name : {kPlug, kIngress, kMatchall, kMirred}) findings.AddUntried(name, kIfb);
     return findings.Take();
