@@ -16,11 +16,13 @@ SOURCES = {
     "ledger_service": ["guest/ledger_service.cc"],
     "ledger_client": ["client/ledger_client.cc", "ledger/checker.cc"],
     "command_server": ["dom0/command_server.cc"],
+    "as_user": ["dom0/as_user.cc"],
 }
 HEADERS = {
     "ledger_service": ["ledger/protocol.h"],
     "ledger_client": ["ledger/protocol.h", "ledger/checker.h"],
     "command_server": [],
+    "as_user": [],
 }
 COMPILE = ["g++", "-std=gnu++20", "-O2", "-Wall", "-Wextra", "-static", "-s"]
 

@@ -56,7 +56,7 @@ class Host:
     # --- the machine ---
 
     def start(self, images, snapshot=None, detached=False):
-        """Powers the machine on. From a snapshot it is paused until resume_from_snapshot()."""
+        """Powers the machine on. From a snapshot it stands still: wait_loaded(), resume()."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "monitor").unlink(missing_ok=True)
         arguments = machine_arguments(self.name, images) + [
@@ -90,7 +90,8 @@ class Host:
     def monitor(self, command_name, /, **arguments):
         return qmp.execute(self.folder / "monitor", command_name, **arguments)
 
-    def resume_from_snapshot(self, timeout_s=60):
+    def wait_loaded(self, timeout_s=60):
+        """Waits until the snapshot that start() was given is in the machine's memory; resume() lets it go on."""
         deadline = time.monotonic() + timeout_s
         while True:
             try:
@@ -102,9 +103,6 @@ class Host:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{self.name}: its snapshot did not load in {timeout_s} s")
             time.sleep(0.02)
-        self.monitor("cont")
-        self.wait_ready(timeout_s)
-        self.set_clock()
 
     def save_snapshot(self, path):
         """Stops the machine and writes its whole state to `path`."""
@@ -169,6 +167,7 @@ class Host:
 
     def set_clock(self):
         """dom0's clock stands at the snapshot's time until it is told."""
+        self.wait_ready()
         self.sh(f"date -u -s @{time.time():.0f} >/dev/null")
 
     def sh(self, line, stdin=b"", timeout_s=60, check=True, on_output=None):

@@ -89,11 +89,15 @@ class Lab:
             each.start(made, snapshot=states / f"{name}.state" if states else None, detached=self.detached)
         if states:
             for each in self.hosts.values():
-                each.resume_from_snapshot()
+                each.wait_loaded()
+            # Together: a host that goes on long before the other takes the link between them for dead.
+            for each in self.hosts.values():
+                each.resume()
+            for each in self.hosts.values():
+                each.set_clock()
             return
         with progress.phase("booting the hosts"):
             for each in self.hosts.values():
-                each.wait_ready()
                 each.set_clock()
         if self.alpha:
             with progress.phase("creating the guest"):
@@ -145,6 +149,7 @@ class Lab:
         for each in self.hosts.values():
             if each.powered():
                 each.power_cut()
+        self.network.forget()
         self._start(states or snapshots())
 
     def install(self, files):
@@ -154,7 +159,6 @@ class Lab:
     def power_on(self, powered_off):
         """Boots a host again after a power cut, from nothing: no guest, no files but the image's."""
         powered_off.start(images.images(), detached=self.detached)
-        powered_off.wait_ready()
         powered_off.set_clock()
 
     def start_client(self, **options):

@@ -90,6 +90,15 @@ class Network:
         else:
             self._switch("link", "set", tap(host, network), "nomaster")
 
+    def forget(self):
+        """Lets switches and client forget who is where: to be called where the hosts go back to an earlier state, or
+        the switch looks for the guest at the host that took it over in a time that has not been."""
+        for network in NETWORKS:
+            for host in HOST_INDEX:
+                for state in ("down", "up"):
+                    self._switch("link", "set", tap(host, network), state)
+        _ip("-n", self.client, "neigh", "flush", "all")
+
     def delete(self):
         for namespace in (self.switch, self.client):
             _ip("netns", "del", namespace, check=False)

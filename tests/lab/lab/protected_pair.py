@@ -113,7 +113,7 @@ class ProtectedPair:
             if protection is None:
                 return say(f"no protection after {time.monotonic() - started:.0f} s")
             status = protection.status
-            copied = f", {status.seeding_pages_sent} pages copied" if status.seeding_pages_sent else ""
+            copied = f", {status.sent_bytes >> 20} MiB sent" if status.sent_bytes else ""
             trouble = f" ({status.last_error})" if status.last_error else ""
             say(f"{phase_name(status.phase)} for {time.monotonic() - started:.0f} s{copied}{trouble}")
 
