@@ -60,7 +60,7 @@ bool Protection::in_session() const {
 void Protection::On(const event::Start& e) {
   ROMULUS_CHECK(in<Idle>() && e.generation > 0);
   if (e.recovered) {
-    generation_ = std::max(e.generation, e.stored_generation);
+    generation_ = e.stored_generation > 0 ? e.stored_generation : e.generation;
     Do(action::Reply{e.request, absl::OkStatus()});
     recorded_ = true;
     if (e.stored_ownership_moved) return EnterFenced(e.stored_generation, /*confirmed=*/false);
@@ -545,17 +545,23 @@ void Protection::On(const event::DeleteRequested& e) {
     Do(action::Reply{e.request, TooLow(e.generation, generation_)});
     return;
   }
+  // Put on record at the end. The session, and the next one if deletion fails, keep the generation that is ours: this
+  // one may be another owner's.
+  deletion_generation_ = std::max(deletion_generation_, e.generation);
   if (in_session()) {
-    generation_ = e.generation;
     ReplyAll(create_requests_, absl::CancelledError("deleted while it was being created"));
     StopSession(Aftermath::kDelete, absl::OkStatus(), {e.request});
     in<StoppingSession>()->unprotect_without_secondary = e.unprotect_without_secondary;
   } else if (StoppingSession* stopping = in<StoppingSession>()) {
-    generation_ = e.generation;
     stopping->aftermath = Aftermath::kDelete;
     stopping->requests.push_back(e.request);
     stopping->unprotect_without_secondary |= e.unprotect_without_secondary;
-  } else if (Fenced* fenced = in<Fenced>()) {
+  } else if (Fenced* fenced = in<Fenced>(); fenced != nullptr && !fenced->confirmed) {
+    // Without its buffer, a guest that could not be paused yet would be heard.
+    Do(action::Reply{e.request, absl::FailedPreconditionError(absl::StrCat(
+                                    "the other host owns the guest, and its copy here could not be stopped yet (",
+                                    std::string(last_error_.message()), "); that is being retried: ask again"))});
+  } else if (fenced != nullptr) {
     fenced->delete_requests.push_back(e.request);
     if (source_ == Source::kNone) End(absl::OkStatus(), false, std::move(fenced->delete_requests));
   } else if (Ended* ended = in<Ended>()) {
@@ -568,7 +574,6 @@ void Protection::On(const event::DeleteRequested& e) {
       Connect();
     }
   } else {
-    generation_ = e.generation;
     standby_may_exist_ = false;  // Known, or the caller's word.
     output_wanted_ = Output::kFlowing;
     guest_wanted_ = Guest::kRunning;
@@ -808,7 +813,7 @@ void Protection::EndSteps(int from_step) {
     Do(action::PassThrough{});
   }
   if (detach_due_) Do(action::DetachEgress{});
-  if (recorded_) Do(action::WriteRecord{generation_, moved_, true});
+  if (recorded_) Do(action::WriteRecord{std::max(generation_, deletion_generation_), moved_, true});
   // Remembered until the driver is gone: if one of the above fails, they are answered with the error instead.
   for (RequestId request : pending_deletes_) Do(action::Reply{request, absl::OkStatus()});
   for (RequestId request : create_requests_) Do(action::Reply{request, ended.why});

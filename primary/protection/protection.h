@@ -199,6 +199,7 @@ class Protection {
   std::vector<action::Action> actions_;
 
   uint64_t generation_ = 0;
+  uint64_t deletion_generation_ = 0;  // The highest of the requests to delete.
   // What is outside, as far as known; the wanted values are enforced until they hold.
   Output output_ = Output::kFlowing;
   Output output_wanted_ = Output::kFlowing;

@@ -236,6 +236,8 @@ TEST_F(Story, PausingAFencedGuestIsTriedUntilItIsPaused) {
   EXPECT_EQ(On(event::EffectFailed{Effect::kPause, absl::InternalError("EBUSY")}),
             "in 1s enforce, record(1 moved), discard => Fenced(1, unconfirmed)");
   EXPECT_EQ(On(event::FenceRequested{8, 1}), "reply-8 UNAVAILABLE => Fenced(1, unconfirmed)");
+  // Without its buffer it would be heard.
+  EXPECT_EQ(On(event::DeleteRequested{8, 1}), "reply-8 FAILED_PRECONDITION => Fenced(1, unconfirmed)");
   EXPECT_EQ(On(event::TimerFired{Timer::kEnforce}),
             "pause, record(1 moved), continue, discard => Fenced(1, unconfirmed)");
   On(event::Continued{Milestone::kFence});
@@ -324,6 +326,16 @@ TEST_F(Story, UnprotectWithoutTheSecondary) {
   EXPECT_EQ(On(event::DeleteRequested{8, 1}), "open-link(1) => Connecting");
   EXPECT_EQ(On(event::LinkClosed{kSilent}), "reply-8 FAILED_PRECONDITION, in 500ms reconnect => BackingOff");
   EXPECT_EQ(On(event::DeleteRequested{9, 1, true}), "pass-through, detach, record(1 ended), reply-9 OK => Ended");
+}
+
+TEST_F(Story, ADeletionInTheOtherOwnersGenerationDoesNotMakeItOurs) {
+  Replicating2(LossPolicy::kHoldOutput);
+  On(event::DeleteRequested{7, 4});
+  On(event::SourceEnded{});
+  On(event::LinkClosed{kSilent});
+  EXPECT_EQ(On(event::TimerFired{Timer::kReconnect}), "open-link(1) => Connecting");
+  EXPECT_EQ(On(event::DeleteRequested{8, 4, true}),
+            "close-link, pass-through, detach, record(4 ended), reply-8 OK => Ended");
 }
 
 TEST_F(Story, ADeletionReachesASecondaryThatWasLost) {

@@ -45,7 +45,8 @@ struct Start {
   // The generation store's record, if there is one.
   uint64_t stored_generation = 0;
   bool stored_ownership_moved = false;
-  // The agent has died and come back: a session may have been open, a standby may exist, packets may be held.
+  // The agent has died and come back: a session may have been open, a standby may exist, packets may be held. The
+  // generation is then the stored one.
   bool recovered = false;
 };
 // The egress buffer is in the guest's way out; adopted: a predecessor had put it there.

@@ -53,7 +53,12 @@ void ControlPlane::RequestOne() {
     case 8:
       note("delete-unprotected");
       CallPrimary([this, ignore](ProtectionDriver& driver) {
-        if (world_.SecondaryHasNothing()) driver.Delete(world_.generation, true, ignore);
+        // What is still on its way may become a standby: this control plane leaves it alone. One that activates by
+        // itself can't be vouched for.
+        bool by_request = world_.config.failover_policy == protection::FailoverPolicy::kByRequest;
+        if (!by_request || !world_.SecondaryHasNothing()) return;
+        world_.unprotect_vouched = true;
+        driver.Delete(world_.generation, true, ignore);
       });
       return;
     case 7:
@@ -92,7 +97,7 @@ void ControlPlane::CutPowerThenActivate() {
 void ControlPlane::TakeOver(int attempts) { Activate(++world_.generation, true, attempts); }
 
 void ControlPlane::Activate(uint64_t generation, bool primary_fenced, int attempts) {
-  if (attempts == 0) return;
+  if (attempts == 0 || world_.unprotect_vouched) return;
   auto again = [this, generation, primary_fenced, attempts] {
     world_.After(absl::Milliseconds(300),
                  [this, generation, primary_fenced, attempts] { Activate(generation, primary_fenced, attempts - 1); });

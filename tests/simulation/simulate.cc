@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cinttypes>
 #include <cstdio>
@@ -81,16 +83,18 @@ int Run(const Flags& flags) {
   auto started = std::chrono::steady_clock::now();
   unsigned threads = flags.seeds == 1 ? 1 : std::max(1u, std::thread::hardware_concurrency());
   std::vector<Totals> parts(threads);
+  std::atomic<bool> failed = false;
   std::vector<std::thread> workers;
   for (unsigned i = 0; i < threads; ++i) {
     workers.emplace_back([&, i] {
-      for (uint64_t n = i; n < flags.seeds && parts[i].failed_seed == 0; n += threads) {
+      for (uint64_t n = i; n < flags.seeds && !failed; n += threads) {
         current_seed = flags.first_seed + n;
         Outcome outcome = RunScenario(current_seed, flags.mutant, flags.trace);
         parts[i].Add(outcome);
         if (outcome.violation.empty()) continue;
         parts[i].failed_seed = current_seed;
         parts[i].violation = outcome.violation;
+        failed = true;
       }
     });
   }

@@ -110,7 +110,8 @@ void World::NoteUnprotected() {
       std::holds_alternative<Protection::BackingOff>(state) || std::holds_alternative<Protection::Connecting>(state) ||
       std::holds_alternative<Protection::Ended>(state);
   bool policy = core.snapshot().config.loss_policy == protection::LossPolicy::kRunUnprotected;
-  released_unprotected_ = without_session && (released_unprotected_ || policy);
+  if (!without_session) unprotect_vouched = false;
+  released_unprotected_ = without_session && (released_unprotected_ || policy || unprotect_vouched);
 }
 
 void World::OnPacketLeft(uint64_t id) {

@@ -69,6 +69,8 @@ class World {
   protection::Config config;
   absl::Duration heartbeat_interval;
   uint64_t generation = 1;  // The highest that the control plane has issued.
+  // The control plane has said that the secondary has not taken over, and does not let it until a new session begins.
+  bool unprotect_vouched = false;
   uint64_t checkpoints = 0;
   uint64_t takeovers = 0;
   LeftoversChecker leftovers;
