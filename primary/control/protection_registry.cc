@@ -122,6 +122,7 @@ bool ProtectionRegistry::Recover(const std::string& name) {
     return true;
   }
   LogInfo(name, ": found in the store, going on");
+  (*entry)->spec.set_generation(record->generation);
   changes_.Notify();
   host_->RecoverGuest(domain->domid(), [this, id = *id, name, generation = record->generation](absl::Status status) {
     if (!status.ok()) LogError(name, ": ", status.message());
@@ -197,7 +198,8 @@ absl::StatusOr<ProtectionRegistry::Entry*> ProtectionRegistry::FindStarted(const
 control::v1::Protection ProtectionRegistry::Describe(const Entry& entry) const {
   Protection protection = entry.spec;
   const ProtectionDriver::Status status = entry.driver->status();
-  protection.set_generation(status.core.generation);
+  // Until a recovered one is started, the one on record stands.
+  if (entry.started) protection.set_generation(status.core.generation);
   *protection.mutable_status() = ToProto(status, absl::Now());
   protection.mutable_status()->set_domid(entry.domain.domid());
   protection.mutable_status()->set_domain_name(entry.domain.name());

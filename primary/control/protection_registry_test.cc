@@ -104,7 +104,10 @@ class FakeHost final : public ProtectedHost {
   absl::StatusOr<replication::v1::HostCompatibility> Compatibility() override {
     return replication::v1::HostCompatibility();
   }
-  void RecoverGuest(uint32_t, std::function<void(absl::Status)> done) override { done(absl::OkStatus()); }
+  void RecoverGuest(uint32_t, std::function<void(absl::Status)> done) override {
+    if (recovers_at_once) return done(absl::OkStatus());
+    recovery_done = std::move(done);
+  }
   void RemoveLeftovers(const std::set<std::string>&) override {}
   absl::StatusOr<ProtectionDriver::Seams> MakeSeams(const std::string&, const Protection&,
                                                     const replication::v1::DomainDescription&) override {
@@ -117,6 +120,8 @@ class FakeHost final : public ProtectedHost {
     return seams;
   }
 
+  bool recovers_at_once = true;
+  std::function<void(absl::Status)> recovery_done;
   int seams_made = 0;
   absl::Status secondary_says = absl::UnavailableError("connection refused: does the secondary agent run there?");
 
@@ -233,6 +238,23 @@ TEST_F(ProtectionRegistryTest, RecoversOnlyWhatHadNotEndedAndWhoseGuestIsHere) {
   EXPECT_EQ(registry_.List()[0].generation(), 3);
   EXPECT_TRUE(store_.records["protections/moved"].detail.empty());
   EXPECT_EQ(store_.records["protections/moved"].generation, 4) << "the generation is never forgotten";
+}
+
+TEST_F(ProtectionRegistryTest, WhileAGuestIsRecoveredItsProtectionDoesNotClaimToHaveReleasedAnything) {
+  Protection spec;
+  spec.set_name("protections/ledger");
+  spec.set_domain("ledger");
+  spec.set_secondary_address("beta:7452");
+  spec.mutable_status()->set_domain_uuid("ledger");
+  store_.records["protections/ledger"] = {3, false, spec.SerializeAsString()};
+  host_.recovers_at_once = false;
+
+  EXPECT_TRUE(registry_.Recover("protections/ledger"));
+  ASSERT_EQ(registry_.List().size(), 1);
+  EXPECT_EQ(registry_.List()[0].status().phase(), control::v1::CONNECTING);
+  EXPECT_EQ(registry_.List()[0].generation(), 3);
+  host_.recovery_done(absl::OkStatus());
+  EXPECT_EQ(registry_.List()[0].status().phase(), control::v1::UNPROTECTED) << "no buffer was found in place";
 }
 
 }  // namespace

@@ -13,6 +13,8 @@ Protection::Snapshot Protection::snapshot() const {
 
   Phase without_session = output_wanted_ == Output::kHeld ? Phase::kHolding : Phase::kUnprotected;
   if (!create_requests_.empty() && !std::holds_alternative<Ended>(state_)) without_session = Phase::kConnecting;
+  // Recovered, and its guest is being seen to: what a predecessor holds or lets pass is not known yet.
+  if (std::holds_alternative<Idle>(state_)) without_session = Phase::kConnecting;
   auto in_epoch = [&snapshot](uint64_t executing, uint64_t checkpoint) {
     snapshot.epoch = executing;
     snapshot.phase = checkpoint == 1 ? Phase::kSeeding : Phase::kProtected;
