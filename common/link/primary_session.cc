@@ -231,22 +231,27 @@ void PrimarySession::SendOne(const Checkpoint& checkpoint) {
     chunk_bytes = chunk_bytes_;
   }
   CheckpointChunker chunker(checkpoint.epoch, checkpoint.reader, chunk_bytes, &spare_payload_);
-  while (true) {
-    const absl::StatusOr<CheckpointChunker::Step> step = chunker.Next(&chunk_);
+  for (size_t turn = 0;; turn = 1 - turn) {
+    // Made while the one before is on its way.
+    PrimaryMessage& chunk = chunks_[turn];
+    const absl::StatusOr<CheckpointChunker::Step> step = chunker.Next(&chunk);
     std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [this] { return closed_ || !chunk_pending_; });
     if (closed_) return;
     if (!step.ok()) {
       // A reader's owner knows of its error; of a malformed checkpoint nobody else does.
       if (chunker.malformed()) CloseLocked(step.status());
       return;
     }
-    chunk_.set_generation(generation_);
-    if (*step == CheckpointChunker::Step::kData) sent_bytes_ += chunk_.checkpoint_data().payload().size();
+    chunk.set_generation(generation_);
+    if (*step == CheckpointChunker::Step::kData) sent_bytes_ += chunk.checkpoint_data().payload().size();
     chunk_pending_ = true;
-    outgoing_.OfferChunk(&chunk_);
+    outgoing_.OfferChunk(&chunk);
     WriteLocked();
+    if (*step == CheckpointChunker::Step::kData) continue;
+    // The next checkpoint begins with both of them free.
     changed_.wait(lock, [this] { return closed_ || !chunk_pending_; });
-    if (closed_ || *step == CheckpointChunker::Step::kTrailer) return;
+    return;
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <array>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -89,7 +90,8 @@ class PrimarySession final
   OutgoingQueue<replication::v1::PrimaryMessage> outgoing_;
   std::deque<Checkpoint> checkpoints_;
   std::string spare_payload_;  // The sender thread's.
-  replication::v1::PrimaryMessage chunk_;  // The sender thread's, but while chunk_pending_ it is gRPC's.
+  // The sender thread's, but the one last offered is gRPC's while chunk_pending_.
+  std::array<replication::v1::PrimaryMessage, 2> chunks_;
   bool chunk_pending_ = false;
   uint32_t chunk_bytes_;
   uint64_t sent_bytes_ = 0;
