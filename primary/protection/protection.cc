@@ -518,7 +518,7 @@ void Protection::RepeatFencing(int from_step) {
 void Protection::On(const event::Continued& e) {
   if (e.milestone == Milestone::kUpdate) {
     event::UpdateRequested update = *std::exchange(pending_update_, std::nullopt);
-    generation_ = update.generation;
+    generation_ = std::max(generation_, update.generation);
     return ApplyUpdate(update);
   }
   if (!pending_fence_.has_value()) {
@@ -602,12 +602,10 @@ void Protection::On(const event::UpdateRequested& e) {
   }
   if (!refusal.ok()) {
     Do(action::Reply{e.request, refusal});
-  } else if (e.generation > generation_) {
-    pending_update_ = e;
-    Do(action::WriteRecord{e.generation, false, false});
-    Do(action::Continue{Milestone::kUpdate});
   } else {
-    ApplyUpdate(e);
+    pending_update_ = e;
+    Do(action::WriteRecord{std::max(generation_, e.generation), false, false});
+    Do(action::Continue{Milestone::kUpdate});
   }
 }
 

@@ -225,6 +225,14 @@ void ProtectionDriver::Fence(uint64_t generation, Done done) {
 }
 
 void ProtectionDriver::UpdateSettings(const Update& update, Done done) {
+  if (update.record_detail.has_value()) {
+    ROMULUS_CHECK(!update.record_detail->empty());
+    std::string before = std::exchange(record_detail_, *update.record_detail);
+    done = [this, before = std::move(before), done = std::move(done)](absl::Status status) {
+      if (!status.ok()) record_detail_ = before;
+      done(std::move(status));
+    };
+  }
   Post(event::UpdateRequested{NewRequest(std::move(done)), update.generation, update.interval, update.loss_policy});
 }
 

@@ -75,8 +75,10 @@ class ProtectionDriver {
     uint64_t generation = 0;  // 0: as it is.
     std::optional<absl::Duration> interval;
     std::optional<protection::LossPolicy> loss_policy;
+    // Replaces the record's detail, so that a restarted agent goes on with what was updated.
+    std::optional<std::string> record_detail;
   };
-  // A higher generation is on record at once and used from the next session on.
+  // On record before it is in force. A higher generation is used from the next session on.
   void UpdateSettings(const Update& update, Done done);
 
   struct Status {
@@ -123,7 +125,7 @@ class ProtectionDriver {
 
   const std::string protection_;
   replication::v1::OpenSession open_session_;
-  const std::string record_detail_;
+  std::string record_detail_;
   Seams seams_;
   Observer* const observer_;
   protection::Protection core_;

@@ -414,9 +414,10 @@ TEST_F(Story, AnAgentThatComesBackToAFencedGuest) {
 TEST_F(Story, TheControlPlaneSaysThatThisHostOwnsTheGuest) {
   Holding(LossPolicy::kPauseGuest);
   EXPECT_EQ(On(event::UpdateRequested{7, 0, std::nullopt, LossPolicy::kHoldOutput}),
-            "reply-7 OK, unpause => BackingOff");
-  EXPECT_EQ(On(event::UpdateRequested{8, 0, std::nullopt, LossPolicy::kRunUnprotected}),
-            "reply-8 OK, pass-through => BackingOff");
+            "record(1), continue => BackingOff");
+  EXPECT_EQ(On(event::Continued{Milestone::kUpdate}), "reply-7 OK, unpause => BackingOff");
+  On(event::UpdateRequested{8, 0, std::nullopt, LossPolicy::kRunUnprotected});
+  EXPECT_EQ(On(event::Continued{Milestone::kUpdate}), "reply-8 OK, pass-through => BackingOff");
   EXPECT_EQ(phase(), Protection::Phase::kUnprotected);
 }
 

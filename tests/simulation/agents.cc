@@ -1,7 +1,11 @@
 #include "tests/simulation/agents.h"
 
+#include <cinttypes>
+#include <cstdio>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "common/base/log.h"
 #include "netbuf/simulated_egress_buffer.h"
 #include "tests/faults/release_early_egress_buffer.h"
 
@@ -55,6 +59,18 @@ class TrackedTarget final : public CheckpointTarget {
 
 }  // namespace
 
+std::string DetailOf(const protection::Config& config) {
+  return absl::StrCat(absl::ToInt64Microseconds(config.interval), " ", static_cast<int>(config.loss_policy));
+}
+
+void ApplyDetail(const std::string& detail, protection::Config& config) {
+  int64_t interval_us = 0;
+  int loss_policy = 0;
+  ROMULUS_CHECK(sscanf(detail.c_str(), "%" SCNd64 " %d", &interval_us, &loss_policy) == 2);
+  config.interval = absl::Microseconds(interval_us);
+  config.loss_policy = static_cast<protection::LossPolicy>(loss_policy);
+}
+
 PrimaryAgent::PrimaryAgent(const Parts& parts)
     : process(parts.clock, parts.host->gate), scheduler(process), trace_(parts.trace) {
   ProtectionDriver::Seams seams;
@@ -77,7 +93,8 @@ PrimaryAgent::PrimaryAgent(const Parts& parts)
   replication::v1::OpenSession open;
   open.mutable_domain()->set_name("guest");
   open.set_heartbeat_interval_ms(static_cast<uint32_t>(absl::ToInt64Milliseconds(parts.heartbeat_interval)));
-  driver = std::make_unique<ProtectionDriver>(kProtection, parts.config, open, "guest", std::move(seams), this);
+  driver = std::make_unique<ProtectionDriver>(kProtection, parts.config, open, DetailOf(parts.config), std::move(seams),
+                                              this);
 }
 
 PrimaryAgent::~PrimaryAgent() {

@@ -18,6 +18,10 @@ namespace romulus::simulation {
 
 inline constexpr char kProtection[] = "protections/guest";
 
+// The settings that an update can change, as a record's detail.
+std::string DetailOf(const protection::Config& config);
+void ApplyDetail(const std::string& detail, protection::Config& config);
+
 // A primary agent with one protection: the product's driver and core over simulated seams. Destroying it is its crash.
 class PrimaryAgent : public ProtectionDriver::Observer {
  public:

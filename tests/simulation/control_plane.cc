@@ -38,7 +38,13 @@ void ControlPlane::RequestOne() {
       if (world_.config.failover_policy == protection::FailoverPolicy::kByRequest && random.Chance(300)) {
         update.generation = ++world_.generation;
       }
-      CallPrimary([update, ignore](ProtectionDriver& driver) { driver.UpdateSettings(update, ignore); });
+      CallPrimary([update, ignore](ProtectionDriver& driver) mutable {
+        protection::Config config = driver.core().snapshot().config;
+        config.interval = *update.interval;
+        config.loss_policy = *update.loss_policy;
+        update.record_detail = DetailOf(config);
+        driver.UpdateSettings(update, ignore);
+      });
       return;
     }
     case 5:

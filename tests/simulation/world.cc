@@ -106,9 +106,9 @@ void World::NoteUnprotected() {
   const Protection& core = primary->driver->core();
   const Protection::State& state = core.state();
   bool without_session =
-      std::holds_alternative<Protection::Attaching>(state) || std::holds_alternative<Protection::Unwinding>(state) ||
-      std::holds_alternative<Protection::BackingOff>(state) || std::holds_alternative<Protection::Connecting>(state) ||
-      std::holds_alternative<Protection::Ended>(state);
+      std::holds_alternative<Protection::Idle>(state) || std::holds_alternative<Protection::Attaching>(state) ||
+      std::holds_alternative<Protection::Unwinding>(state) || std::holds_alternative<Protection::BackingOff>(state) ||
+      std::holds_alternative<Protection::Connecting>(state) || std::holds_alternative<Protection::Ended>(state);
   bool policy = core.snapshot().config.loss_policy == protection::LossPolicy::kRunUnprotected;
   if (!without_session) unprotect_vouched = false;
   released_unprotected_ = without_session && (released_unprotected_ || policy || unprotect_vouched);
@@ -220,6 +220,7 @@ void World::CrashPrimaryAgent(absl::Duration restart_after) {
     if (record.ok() && record->detail.empty() && record->ownership_moved) return;
     bool recovered = record.ok() && !record->detail.empty();
     Trace(recovered ? "the primary agent is back" : "the primary agent is back, with nothing to recover");
+    if (recovered) ApplyDetail(record->detail, config);
     StartPrimaryAgent(recovered);
   });
 }
