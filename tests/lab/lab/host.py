@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shlex
 import subprocess
 import tempfile
@@ -21,6 +22,10 @@ DOM0_ARGUMENTS = "console=hvc0 quiet mitigations=off rdinit=/init net.ifnames=0"
 
 # The card of each network in dom0, in the order in which QEMU gets them.
 CARDS = {name: f"eth{index}" for index, name in enumerate(network.NETWORKS)}
+
+# Where x86-64 Xen and Linux are linked to.
+_XEN_CODE = 0xffff82d040000000
+_LINUX_CODE = 0xffffffff80000000
 
 INSTALL_FOLDER = "/opt/romulus/bin"
 
@@ -104,9 +109,24 @@ class Host:
                 raise RuntimeError(f"{self.name}: its snapshot did not load in {timeout_s} s")
             time.sleep(0.02)
 
+    def stall_in_host_mode(self):
+        """Stalls the host at a moment when its processor runs the hypervisor or dom0. What it would save while it runs
+        an HVM or PVH guest, QEMU's emulation refuses to load again."""
+        for _ in range(1000):
+            self.stall()
+            registers = self.monitor("human-monitor-command", **{"command-line": "info registers"})
+            address = int(re.search(r"RIP=([0-9a-f]+)", registers).group(1), 16)
+            privilege = int(re.search(r"CPL=(\d)", registers).group(1))
+            # A PV dom0's kernel runs with user privilege; that of an HVM or PVH guest does not.
+            if privilege == 0 and address >> 40 == _XEN_CODE >> 40 or privilege == 3 and address >= _LINUX_CODE:
+                return
+            self.resume()
+            time.sleep(0.005)
+        raise RuntimeError(f"{self.name}: never seen outside of its guests")
+
     def save_snapshot(self, path):
         """Stops the machine and writes its whole state to `path`."""
-        self.monitor("stop")
+        self.stall_in_host_mode()
         self.monitor("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
         self.monitor("migrate", uri=f"exec:cat > {shlex.quote(str(path))}")
         while (status := self.monitor("query-migrate").get("status")) != "completed":

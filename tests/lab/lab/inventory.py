@@ -3,19 +3,20 @@
 import re
 import time
 
+# Few processes: each costs an emulated host a tenth of a second.
 _LOOK = r"""
-echo "== domains"; xl list | tail -n +2 | awk '{print $1, $2, $3}'
-echo "== links"; ip -o link | sed 's/^[0-9]*: //; s/[:@].*//' | sort
-echo "== qdiscs and filters"
-for link in $(ls /sys/class/net); do
-  tc qdisc show dev $link | grep -vE 'noqueue|pfifo_fast|fq_codel| mq ' | sed "s/ [0-9a-f]*: / /"
-  for way in ingress egress; do tc filter show dev $link $way 2>/dev/null | sed "s/^/$link $way: /"; done
-done
-echo "== xenstore"; xenstore-ls -f | sed 's/ = .*//' | sort
-echo "== helpers"; for pid in $(pidof romulus-save-helper romulus-restore-helper libxl-save-helper); do echo $pid; done
+echo "== domains"; xl list
+echo "== links"; ls /sys/class/net
+echo "== qdiscs and filters"; tc qdisc
+for link in $(tc qdisc show ingress | sed 's/.* dev \([^ ]*\) .*/\1/'); do tc filter show dev $link ingress; done
+echo "== xenstore"; xenstore-ls -f
+echo "== helpers"; pidof romulus-save-helper romulus-restore-helper libxl-save-helper
 echo "== log-dirty domains"; xl dmesg -c >/dev/null; xl debug-keys q; xl dmesg
 echo "== shared memory"; ls /dev/shm /var/lib/xen
 """
+
+# What a network card has when nobody asked for anything.
+_PLAIN_QDISCS = ("noqueue", "pfifo_fast", "fq_codel", "mq")
 
 # Host-wide containers, which the first domain ever makes and libxl may or may not clear away with the last.
 _IGNORED_NODES = re.compile(r"/(libxl|vm|local/domain/0/backend(/[a-z]+)?)$")
@@ -25,13 +26,18 @@ def take(host):
     """{kind: set of lines}."""
     kinds = {}
     lines = None
-    for line in host.out(_LOOK, timeout_s=60).splitlines():
+    for line in host.out(_LOOK, timeout_s=180).splitlines():
         if line.startswith("== "):
             lines = kinds.setdefault(line[3:], [])
         else:
             lines.append(line.strip())
+    kinds["domains"] = [" ".join(line.split()[:3]) for line in kinds["domains"][1:]]  # without state and time
+    kinds["qdiscs and filters"] = [line for line in kinds["qdiscs and filters"]
+                                   if not line.startswith(tuple(f"qdisc {each} " for each in _PLAIN_QDISCS))]
+    nodes = (line.split(" = ", 1)[0] for line in kinds["xenstore"])
+    kinds["xenstore"] = [node for node in nodes if not _IGNORED_NODES.match(node)]
     kinds["log-dirty domains"] = _log_dirty(kinds["log-dirty domains"])
-    return {kind: {line for line in lines if not _IGNORED_NODES.match(line)} for kind, lines in kinds.items()}
+    return {kind: set(lines) for kind, lines in kinds.items()}
 
 
 def _log_dirty(lines):
@@ -59,7 +65,7 @@ def difference(before, after):
     return "; ".join(texts)
 
 
-def check_same(story, before, hosts, timeout_s=10):
+def check_same(story, before, hosts, timeout_s=30):
     """Fails unless each of `hosts` comes to hold what it held. `before`: {host name: its inventory}."""
     deadline = time.monotonic() + timeout_s
     for host in hosts:

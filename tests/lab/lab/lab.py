@@ -138,7 +138,7 @@ class Lab:
         between the two survive in it, those to the outside do not."""
         with progress.phase("saving the hosts' state"):
             for each in self.hosts.values():
-                each.stall()
+                each.stall_in_host_mode()
             for name, each in self.hosts.items():
                 each.save_snapshot(folder / f"{name}.state")
 

@@ -9,10 +9,10 @@ BREAKS = {"run-unprotected": "the loss policy releases the output of a host that
 
 def run(story):
     policy = "RUN_UNPROTECTED" if story.broken == "run-unprotected" else "HOLD_OUTPUT"
-    with protected_pair.protected(story, protected_pair.Settings(secondary_loss_policy=policy,
-                                                                           link_timeout_ms=LINK_TIMEOUT_MS)) as pair:
+    settings = protected_pair.Settings(secondary_loss_policy=policy, link_timeout_ms=LINK_TIMEOUT_MS)
+    with protected_pair.protected(story, settings) as pair:
         alpha = pair.lab.alpha
-        client = pair.lab.start_client(rate=50)
+        client = pair.lab.start_client(rate=20)
         client.wait_connected()
         pair.wait_checkpoints(10)
         story.step(f"{failover.status_line(pair.protection())}; alpha stands still")
