@@ -110,7 +110,7 @@ void World::NoteUnprotected() {
       std::holds_alternative<Protection::Unwinding>(state) || std::holds_alternative<Protection::BackingOff>(state) ||
       std::holds_alternative<Protection::Connecting>(state) || std::holds_alternative<Protection::Ended>(state);
   bool policy = core.snapshot().config.loss_policy == protection::LossPolicy::kRunUnprotected;
-  if (!without_session) unprotect_vouched = false;
+  if (std::holds_alternative<Protection::Seeding>(state)) unprotect_vouched = false;
   released_unprotected_ = without_session && (released_unprotected_ || policy || unprotect_vouched);
 }
 
