@@ -84,6 +84,7 @@ int Run(const Flags& flags) {
   unsigned threads = flags.seeds == 1 ? 1 : std::max(1u, std::thread::hardware_concurrency());
   std::vector<Totals> parts(threads);
   std::atomic<bool> failed = false;
+  std::atomic<uint64_t> done = 0;
   std::vector<std::thread> workers;
   for (unsigned i = 0; i < threads; ++i) {
     workers.emplace_back([&, i] {
@@ -91,6 +92,8 @@ int Run(const Flags& flags) {
         current_seed = flags.first_seed + n;
         Outcome outcome = RunScenario(current_seed, flags.mutant, flags.trace);
         parts[i].Add(outcome);
+        // Something to look at in long runs.
+        if (++done % 20000 == 0) fprintf(stderr, "%" PRIu64 " of %" PRIu64 " seeds\n", done.load(), flags.seeds);
         if (outcome.violation.empty()) continue;
         parts[i].failed_seed = current_seed;
         parts[i].violation = outcome.violation;
