@@ -230,6 +230,7 @@ void ProtectionRegistry::Update(const control::v1::UpdateProtectionRequest& requ
   update.generation = changed.generation();
   update.interval = config.interval;
   update.loss_policy = config.loss_policy;
+  update.record_detail = changed.SerializeAsString();
   (*entry)->driver->UpdateSettings(update, [this, changed, answer](absl::Status status) {
     const absl::StatusOr<Entry*> still = Find(changed.name());
     if (!status.ok()) return answer(status);
@@ -287,12 +288,12 @@ void ProtectionRegistry::Shutdown(std::function<void()> done) {
   for (const std::shared_ptr<Entry>& entry : started) {
     const std::string name = entry->spec.name();
     const uint64_t generation = entry->driver->core().snapshot().generation;
-    entry->driver->Delete(generation, /*unprotect_without_secondary=*/false,
-                          [this, name, waiting, done](absl::Status status) {
-                            if (!status.ok())
-                              LogWarning(name, ": left as it is for the next start: ", status.message());
-                            if (--*waiting == 0) scheduler_->Post(done);
-                          });
+    // With RUN_UNPROTECTED the guest's output may flow without the secondary's word: so may it when the agent ends.
+    const bool run_unprotected = EffectiveLossPolicy(entry->spec.settings()) == control::v1::RUN_UNPROTECTED;
+    entry->driver->Delete(generation, run_unprotected, [this, name, waiting, done](absl::Status status) {
+      if (!status.ok()) LogWarning(name, ": left as it is for the next start: ", status.message());
+      if (--*waiting == 0) scheduler_->Post(done);
+    });
   }
 }
 

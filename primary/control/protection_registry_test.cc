@@ -205,6 +205,36 @@ TEST_F(ProtectionRegistryTest, ASupersededGenerationIsRefused) {
   EXPECT_EQ(store_.records["protections/ledger"].generation, 7);
 }
 
+TEST_F(ProtectionRegistryTest, AnUpdateSurvivesARestart) {
+  Protection spec;
+  spec.set_name("protections/ledger");
+  spec.set_domain("ledger");
+  spec.set_secondary_address("beta:7452");
+  spec.set_generation(3);
+  spec.mutable_settings()->mutable_heartbeat_interval()->set_seconds(1);
+  spec.mutable_settings()->mutable_link_timeout()->set_seconds(3);
+  spec.mutable_settings()->mutable_suspend_timeout()->set_seconds(10);
+  spec.mutable_settings()->mutable_interval()->set_seconds(1);
+  spec.mutable_status()->set_domain_uuid("ledger");
+  store_.records["protections/ledger"] = {3, false, spec.SerializeAsString()};
+  ASSERT_TRUE(registry_.Recover("protections/ledger"));
+  scheduler_.RunPosted();
+
+  control::v1::UpdateProtectionRequest request;
+  request.mutable_protection()->set_name("protections/ledger");
+  request.mutable_protection()->set_generation(3);
+  request.mutable_protection()->mutable_settings()->mutable_interval()->set_seconds(2);
+  request.mutable_protection()->mutable_settings()->set_stream_mode(replication::v1::REMUS);
+  request.mutable_update_mask()->add_paths("settings.interval");
+  absl::StatusOr<Protection> answer = absl::UnknownError("no answer");
+  registry_.Update(request, [&](absl::StatusOr<Protection> given) { answer = std::move(given); });
+  scheduler_.RunPosted();
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  Protection kept;
+  ASSERT_TRUE(kept.ParseFromString(store_.records["protections/ledger"].detail));
+  EXPECT_EQ(kept.settings().interval().seconds(), 2);
+}
+
 TEST_F(ProtectionRegistryTest, RequestsOnWhatDoesNotExist) {
   EXPECT_EQ(registry_.Get("protections/web").status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(registry_.Get("web").status().code(), absl::StatusCode::kInvalidArgument);
