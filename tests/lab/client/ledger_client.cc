@@ -11,6 +11,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -39,6 +40,7 @@ namespace {
 
 // A connection that waits for this many answers asks no more until some come: the outage bounds the backlog.
 constexpr size_t kMostOutstanding = 256;
+constexpr int kUnansweredShown = 20;
 constexpr size_t kHistoryChunk = 20'000;
 
 struct Options {
@@ -413,6 +415,16 @@ class Client {
     bool ok = verdict.kept_its_word() && (survived || options_.tcp == 0) && garbage_ == 0 &&
               (!mark_ms_ || answers_after_ > 0);
     if (!ok && why.empty()) why = garbage_ ? "garbage received" : "no answer after the mark";
+    std::string udp_unanswered;  // when they were asked, the first few
+    int shown = 0;
+    for (const Channel& channel : channels_) {
+      if (channel.tcp) continue;
+      for (const auto& [request, asked_ms] : channel.asked_at_ms) {
+        if (shown++ < kUnansweredShown) {
+          udp_unanswered += (udp_unanswered.empty() ? "" : ",") + std::to_string(llround(asked_ms - started_ms_));
+        }
+      }
+    }
     auto optional_ms = [](const std::optional<double>& value) {
       return value ? std::to_string(*value) : std::string("null");
     };
@@ -426,8 +438,9 @@ class Client {
     printf(",\"longest_gap_before_ms\":%.3f,\"longest_gap_ms\":%.3f,\"first_reply_ms\":%s,\"first_tcp_reply_ms\":%s",
            mark_ms_ ? longest_gap_before_ms_ : longest_gap_ms_, longest_gap_ms_, optional_ms(first_reply_ms_).c_str(),
            optional_ms(first_tcp_reply_ms_).c_str());
-    printf(",\"rtt_ms\":{\"p50\":%.3f,\"p99\":%.3f},\"rtt_after_ms\":{\"p50\":%.3f,\"p99\":%.3f}}\n",
-           rtt_before_.At(0.5), rtt_before_.At(0.99), rtt_after_.At(0.5), rtt_after_.At(0.99));
+    printf(",\"rtt_ms\":{\"p50\":%.3f,\"p99\":%.3f},\"rtt_after_ms\":{\"p50\":%.3f,\"p99\":%.3f},\"udp_unanswered\":%d,\"udp_unanswered_at_ms\":[%s]}\n",
+           rtt_before_.At(0.5), rtt_before_.At(0.99), rtt_after_.At(0.5), rtt_after_.At(0.99), shown,
+           udp_unanswered.c_str());
     fflush(stdout);
     return ok ? 0 : 1;
   }

@@ -3,6 +3,7 @@
 from lab import failover, protected_pair
 
 IN_CI = True
+BREAKS = {"unprotected": "the power cut comes when the protection has just been deleted: nothing is there to take over"}
 CHECKPOINTS = 100
 
 
@@ -14,6 +15,8 @@ def run(story):
         pair.wait_checkpoints(CHECKPOINTS, on_status=lambda each: story.step(failover.status_line(each)))
 
         takeover = failover.Failover(pair, client, story.step)
+        if story.broken:
+            pair.delete()
         takeover.cut()
         takeover.take_over()
         client.wait_answers(50, timeout_s=60)

@@ -2,11 +2,12 @@
 
 from lab import failover, protected_pair
 
-POLICY = protected_pair.Settings(failover_policy="ON_LINK_LOSS")
+BREAKS = {"by-request": "the policy is BY_REQUEST, and nobody asks"}
 
 
 def run(story):
-    with protected_pair.protected(story, POLICY) as pair:
+    policy = "BY_REQUEST" if story.broken else "ON_LINK_LOSS"
+    with protected_pair.protected(story, protected_pair.Settings(failover_policy=policy)) as pair:
         client = pair.lab.start_client(rate=50)
         client.wait_connected()
         pair.wait_checkpoints(20, on_status=lambda each: story.step(failover.status_line(each)))
