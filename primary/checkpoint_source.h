@@ -12,7 +12,7 @@ namespace romulus {
 
 // The seam for the hypervisor on the primary's side: one protected guest as a source of checkpoints.
 // Real side: HelperCheckpointSource (a romulus-save-helper process). Simulated side: the seeded guest of
-// tests/simulation. Both pass checkpoint_source_contract.
+// tests/simulation. (They have tests of their own, not one contract suite yet: SPECIFICATION.md.)
 //
 // Call order:  Start, (RequestCheckpoint(n) after OnCaptured(n-1) and once the reader of checkpoint n-2 is gone)*, Stop
 // For each checkpoint n (1 needs no request: it ends the first copy):

@@ -14,7 +14,7 @@ namespace romulus {
 
 // The seam for the hypervisor on the secondary's side: one standby domain as a target of checkpoints.
 // Real side: HelperCheckpointTarget (a domain, a romulus-restore-helper process, the backends). Simulated side: in
-// tests/simulation. Both pass checkpoint_target_contract.
+// tests/simulation. (They have tests of their own, not one contract suite yet: SPECIFICATION.md.)
 //
 // Call order:  Prepare, OnPrepared(OK), FinishSeeding, (Apply)*, then Activate or Discard.
 // Discard may come at any time after Prepare, also after a failure, and is the only thing allowed after one.
