@@ -19,9 +19,11 @@ def start_time(pid):
     try:
         with open(f"/proc/{pid}/stat") as stat:
             fields = stat.read().rsplit(")", 1)[1].split()
+        # The first thread of a killed process may be a zombie while others still hold its files, taps among them.
+        gone = fields[0] in "ZX" and len(os.listdir(f"/proc/{pid}/task")) <= 1
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return None if fields[0] in "ZX" else int(fields[19])
+    return None if gone else int(fields[19])
 
 
 class Process:
