@@ -25,9 +25,9 @@ _LIBRARIES = {
 _INCLUDE_DIRECTORIES = {"nl_route": ["libnl3"]}
 
 def _system_libraries_impl(ctx):
-    multiarch = ctx.execute(["dpkg-architecture", "-qDEB_HOST_MULTIARCH"])
+    multiarch = ctx.execute(["gcc", "-print-multiarch"])
     if multiarch.return_code != 0:
-        fail("dpkg-architecture is missing: run deploy/setup")
+        fail("gcc is missing: run deploy/setup")
     libdir = "/usr/lib/" + multiarch.stdout.strip()
 
     lines = ['package(default_visibility = ["//visibility:public"])', ""]
