@@ -21,7 +21,7 @@ def run(story):
         client = pair.lab.start_client(rate=20)
         client.wait_connected()
         for way in (both_ways, towards_the_primary):
-            stall(story, pair, client, way)
+            stall(story, pair, client, way, watched)
             watched.check(story)
         takeover_over_a_live_link(story, pair, client)
         verdict = client.stop()
@@ -30,7 +30,7 @@ def run(story):
         story.check(verdict["ok"], verdict["why"])
 
 
-def stall(story, pair, client, way):
+def stall(story, pair, client, way, watched):
     pair.wait_more_checkpoints(5)
     before = pair.protection()
     story.step(f"{failover.status_line(before)}; {STALL_S} s of silence {way.__name__.replace('_', ' ')}")
@@ -44,6 +44,7 @@ def stall(story, pair, client, way):
     else:
         refused_without_fencing(story, pair)
     time.sleep(max(0, began + STALL_S - time.monotonic()))
+    watched.check(story)
     waiting_standby(story, pair)
     following.stop()
 
