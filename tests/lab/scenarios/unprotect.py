@@ -4,7 +4,6 @@ import time
 
 from lab import failover, inventory, protected_pair
 
-IN_CI = True
 BREAKS = {"agent-killed": "the agent is killed instead of told to end: what it has made stays, on purpose"}
 # A datagram may get lost on a busy network: only near the end of a protection is it the protection's doing.
 END_BEGINS_MS = 10_000
