@@ -254,9 +254,14 @@ class GrpcLinkTest : public testing::Test, public SessionAcceptor {
   }
   void SendAndAwaitCommit(uint64_t epoch, const std::string& bytes) {
     const size_t before = at_primary_.messages.size();
-    primary_->SendCheckpoint(epoch, std::make_shared<MemoryCheckpointReader>(bytes));
+    // Every second one lies in memory, as the checkpoints that a real guest's save helper has staged.
+    auto reader = std::make_shared<MemoryCheckpointReader>(bytes, 64 << 10, epoch % 2 == 0);
+    const std::weak_ptr<CheckpointReader> watched = reader;
+    primary_->SendCheckpoint(epoch, std::move(reader));
     Until([&] { return at_primary_.messages.size() > before || !at_primary_.closed.empty(); });
     ASSERT_TRUE(at_primary_.closed.empty()) << at_primary_.closed[0];
+    // Whoever staged it waits for this.
+    Until([&] { return watched.expired(); });
     EXPECT_EQ(at_primary_.messages.back().checkpoint_commit().epoch(), epoch);
   }
 

@@ -4,19 +4,19 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
-#include "common/stream/checkpoint_chunker.h"
+#include "common/link/message_bytes.h"
 
 namespace romulus {
 
 using replication::v1::OpenSession;
 using replication::v1::PrimaryMessage;
-using replication::v1::ReplicationService;
 using replication::v1::SecondaryMessage;
 
 namespace {
 
 // The largest message that a secondary sends: a DirtyPageList.
 constexpr int kIncomingBytesMax = 1 << 20;
+constexpr char kReplicateMethod[] = "/romulus.replication.v1.ReplicationService/Replicate";
 
 std::shared_ptr<grpc::Channel> NewChannel(const GrpcPrimaryLink::Options& options) {
   grpc::ChannelArguments arguments;
@@ -56,10 +56,10 @@ void PrimarySession::Start(const OpenSession& open_session) {
   PrimaryMessage open;
   open.set_generation(generation_);
   *open.mutable_open_session() = open_session;
-  outgoing_.PushControl(std::move(open));
+  outgoing_.PushControl(ToBytes(open));
 
-  stub_ = ReplicationService::NewStub(NewChannel(options_));
-  stub_->async()->Replicate(&context_, this);
+  stub_ = std::make_unique<Stub>(NewChannel(options_));
+  stub_->PrepareBidiStreamingCall(&context_, kReplicateMethod, {}, this);
   self_ = shared_from_this();
   AddHold();
   hold_ = true;
@@ -74,7 +74,7 @@ void PrimarySession::Send(PrimaryMessage message) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (closed_) return;
   message.set_generation(generation_);
-  outgoing_.PushControl(std::move(message));
+  outgoing_.PushControl(ToBytes(message));
   WriteLocked();
 }
 
@@ -160,8 +160,9 @@ void PrimarySession::ReceiveLocked() {
 
 void PrimarySession::OnWriteDone(bool ok) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (outgoing_.Done() == OutgoingQueue<PrimaryMessage>::Kind::kChunk) {
+  if (outgoing_.Done() == OutgoingQueue<grpc::ByteBuffer>::Kind::kChunk) {
     chunk_pending_ = false;
+    chunk_.Clear();
     changed_.notify_all();
   }
   // If not ok, the call is over: OnReadDone and OnDone follow.
@@ -172,6 +173,7 @@ void PrimarySession::OnDone(const grpc::Status& status) {
   std::shared_ptr<PrimarySession> self;  // Goes after the lock.
   const std::lock_guard<std::mutex> lock(mutex_);
   self = std::move(self_);
+  chunk_.Clear();
   CloseLocked(Explain(status));
 }
 
@@ -187,7 +189,7 @@ absl::Duration PrimarySession::Tick(absl::Duration now) {
     PrimaryMessage message;
     message.set_generation(generation_);
     *message.mutable_heartbeat() = std::move(*heartbeat);
-    outgoing_.SetHeartbeat(std::move(message));
+    outgoing_.SetHeartbeat(ToBytes(message));
     WriteLocked();
   }
   return monitor_->NextCheck(now);
@@ -230,29 +232,44 @@ void PrimarySession::SendOne(const Checkpoint& checkpoint) {
     const std::lock_guard<std::mutex> lock(mutex_);
     chunk_bytes = chunk_bytes_;
   }
-  CheckpointChunker chunker(checkpoint.epoch, checkpoint.reader, chunk_bytes, &spare_payload_);
-  for (size_t turn = 0;; turn = 1 - turn) {
+  CheckpointChunker chunker(checkpoint.epoch, checkpoint.reader, chunk_bytes);
+  for (bool is_trailer = false; !is_trailer;) {
     // Made while the one before is on its way.
-    PrimaryMessage& chunk = chunks_[turn];
-    const absl::StatusOr<CheckpointChunker::Step> step = chunker.Next(&chunk);
+    absl::StatusOr<Piece> piece = NextPiece(checkpoint, chunker, chunk_bytes);
     std::unique_lock<std::mutex> lock(mutex_);
     changed_.wait(lock, [this] { return closed_ || !chunk_pending_; });
     if (closed_) return;
-    if (!step.ok()) {
+    if (!piece.ok()) {
       // A reader's owner knows of its error; of a malformed checkpoint nobody else does.
-      if (chunker.malformed()) CloseLocked(step.status());
+      if (chunker.malformed()) CloseLocked(piece.status());
       return;
     }
-    chunk.set_generation(generation_);
-    if (*step == CheckpointChunker::Step::kData) sent_bytes_ += chunk.checkpoint_data().payload().size();
+    is_trailer = piece->payload_bytes == 0;
+    sent_bytes_ += piece->payload_bytes;
+    chunk_ = std::move(piece->message);
     chunk_pending_ = true;
-    outgoing_.OfferChunk(&chunk);
+    outgoing_.OfferChunk(&chunk_);
     WriteLocked();
-    if (*step == CheckpointChunker::Step::kData) continue;
-    // The next checkpoint begins with both of them free.
-    changed_.wait(lock, [this] { return closed_ || !chunk_pending_; });
-    return;
   }
+}
+
+absl::StatusOr<PrimarySession::Piece> PrimarySession::NextPiece(const Checkpoint& checkpoint,
+                                                                CheckpointChunker& chunker, size_t chunk_bytes) {
+  const bool in_place = checkpoint.reader->in_place();
+  // What does not lie in memory is read to where gRPC takes it from.
+  grpc::Slice buffer(grpc_slice_malloc(in_place ? 0 : chunk_bytes), grpc::Slice::STEAL_REF);
+  const auto piece =
+      chunker.Next(absl::MakeSpan(const_cast<char*>(reinterpret_cast<const char*>(buffer.begin())), buffer.size()));
+  if (!piece.ok()) return piece.status();
+  if (piece->bytes.empty()) {
+    PrimaryMessage trailer;
+    trailer.set_generation(generation_);
+    *trailer.mutable_checkpoint_trailer() = chunker.Trailer();
+    return Piece{ToBytes(trailer)};
+  }
+  const size_t size = piece->bytes.size();
+  grpc::Slice payload = in_place ? SliceOf(piece->bytes, checkpoint.reader) : buffer.sub(0, size);
+  return Piece{CheckpointDataToBytes(generation_, checkpoint.epoch, piece->offset, std::move(payload)), size};
 }
 
 void PrimarySession::CloseLocked(absl::Status status) {
@@ -287,7 +304,7 @@ void PrimarySession::ReadLocked() {
 
 void PrimarySession::WriteLocked() {
   if (closed_ || !hold_) return;
-  if (const PrimaryMessage* message = outgoing_.StartNext()) StartWrite(message);
+  if (const grpc::ByteBuffer* message = outgoing_.StartNext()) StartWrite(message);
 }
 
 void PrimarySession::ReleaseHoldLocked() {

@@ -1,16 +1,16 @@
 #ifndef ROMULUS_COMMON_LINK_PRIMARY_SESSION_H_
 #define ROMULUS_COMMON_LINK_PRIMARY_SESSION_H_
 
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
+#include <grpcpp/impl/codegen/proto_utils.h>
 
-#include <array>
 #include <condition_variable>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <string>
 #include <thread>
 
 #include "common/link/grpc_primary_link.h"
@@ -18,16 +18,16 @@
 #include "common/link/observer_slot.h"
 #include "common/link/outgoing_queue.h"
 #include "common/link/watch_thread.h"
-#include "proto/replication/v1/replication.grpc.pb.h"
+#include "common/stream/checkpoint_chunker.h"
+#include "proto/replication/v1/replication.pb.h"
 
 namespace romulus {
 
 // The gRPC call behind a GrpcPrimaryLink. It lives until gRPC is done with it, which may be after the link has gone;
 // nothing reaches the observer or the scheduler once the link has let go (Abandon).
 // gRPC's reactions come on its own threads and never block here; mutex_ guards everything that is not const.
-class PrimarySession final
-    : public grpc::ClientBidiReactor<replication::v1::PrimaryMessage, replication::v1::SecondaryMessage>,
-      public std::enable_shared_from_this<PrimarySession> {
+class PrimarySession final : public grpc::ClientBidiReactor<grpc::ByteBuffer, replication::v1::SecondaryMessage>,
+                             public std::enable_shared_from_this<PrimarySession> {
  public:
   PrimarySession(Scheduler* scheduler, GrpcPrimaryLink::Options options, uint64_t generation,
                  PrimaryLink::Observer* observer);
@@ -47,6 +47,9 @@ class PrimarySession final
     uint64_t epoch;
     std::shared_ptr<CheckpointReader> reader;
   };
+  // Takes messages as bytes (message_bytes.h), gives them parsed.
+  using Stub = grpc::TemplatedGenericStub<grpc::ByteBuffer, replication::v1::SecondaryMessage>;
+
   // More than this many messages that the observer has not taken: no further one is read.
   static constexpr int kUndeliveredMax = 64;
 
@@ -57,6 +60,11 @@ class PrimarySession final
   absl::Duration Tick(absl::Duration now);
   void SendCheckpoints();
   void SendOne(const Checkpoint& checkpoint);
+  struct Piece {
+    grpc::ByteBuffer message;  // CheckpointData, or the trailer.
+    size_t payload_bytes = 0;  // 0: it is the trailer.
+  };
+  absl::StatusOr<Piece> NextPiece(const Checkpoint& checkpoint, CheckpointChunker& chunker, size_t chunk_bytes);
 
   // With mutex_ held:
   void CloseLocked(absl::Status status);
@@ -75,7 +83,7 @@ class PrimarySession final
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::unique_ptr<replication::v1::ReplicationService::Stub> stub_;
+  std::unique_ptr<Stub> stub_;
   grpc::ClientContext context_;
   std::shared_ptr<PrimarySession> self_;  // While gRPC knows this object.
   std::optional<LinkMonitor> monitor_;
@@ -87,11 +95,9 @@ class PrimarySession final
   bool accepted_ = false;  // SessionAccepted came.
   int undelivered_ = 0;
   replication::v1::SecondaryMessage incoming_;
-  OutgoingQueue<replication::v1::PrimaryMessage> outgoing_;
+  OutgoingQueue<grpc::ByteBuffer> outgoing_;
   std::deque<Checkpoint> checkpoints_;
-  std::string spare_payload_;  // The sender thread's.
-  // The sender thread's, but the one last offered is gRPC's while chunk_pending_.
-  std::array<replication::v1::PrimaryMessage, 2> chunks_;
+  grpc::ByteBuffer chunk_;  // Offered to outgoing_ while chunk_pending_.
   bool chunk_pending_ = false;
   uint32_t chunk_bytes_;
   uint64_t sent_bytes_ = 0;

@@ -41,7 +41,7 @@ std::vector<PrimaryMessage> Messages(uint64_t epoch, const std::string& bytes, s
   std::vector<PrimaryMessage> messages;
   PrimaryMessage message;
   while (true) {
-    const auto step = chunker.Next(&message);
+    const auto step = chunker.NextMessage(&message);
     EXPECT_TRUE(step.ok()) << step.status();
     messages.push_back(message);
     if (!step.ok() || *step == CheckpointChunker::Step::kTrailer) return messages;
@@ -291,7 +291,7 @@ TEST(CheckpointChunker, SaysWhatIsWrongWithWhatItReads) {
     CheckpointChunker chunker(epoch, std::make_shared<MemoryCheckpointReader>(bytes), 64);
     PrimaryMessage message;
     while (true) {
-      const auto step = chunker.Next(&message);
+      const auto step = chunker.NextMessage(&message);
       if (!step.ok()) return step.status();
       if (*step == CheckpointChunker::Step::kTrailer) return absl::OkStatus();
     }
@@ -306,9 +306,9 @@ TEST(CheckpointChunker, PassesOnTheReadersError) {
   auto reader = std::make_shared<MemoryCheckpointReader>(Later("").bytes());
   CheckpointChunker chunker(2, reader, 64);
   PrimaryMessage message;
-  ASSERT_TRUE(chunker.Next(&message).ok());
+  ASSERT_TRUE(chunker.NextMessage(&message).ok());
   reader->Cancel();
-  EXPECT_EQ(chunker.Next(&message).status().code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(chunker.NextMessage(&message).status().code(), absl::StatusCode::kCancelled);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "common/stream/checkpoint_reader.h"
 #include "common/stream/record_scanner.h"
 #include "common/stream/stream_digest.h"
@@ -14,30 +15,38 @@
 
 namespace romulus {
 
-// The sender's side: turns one checkpoint into CheckpointData messages and its CheckpointTrailer. Holds no contents:
-// each message is made when it is asked for. Used by one thread at a time.
+// The sender's side: turns one checkpoint into pieces for CheckpointData messages and its CheckpointTrailer. Holds no
+// contents: each piece is made when it is asked for. Used by one thread at a time.
 class CheckpointChunker {
  public:
   enum class Step { kData, kTrailer };
 
-  // chunk_bytes: the largest payload, at least 1. `spare`: memory for payloads, which its owner keeps from checkpoint to
-  // checkpoint so that it need not be made (and zeroed) for each; null: it is made. Outlives the chunker.
-  CheckpointChunker(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, size_t chunk_bytes,
-                    std::string* spare = nullptr);
+  struct Piece {
+    uint64_t offset = 0;  // Within the checkpoint.
+    absl::Span<const char> bytes;
+  };
 
-  // Makes the next message's body; blocks in the reader. After kTrailer there is nothing more to ask for. Give the same
-  // message again and its buffer is used again.
+  // chunk_bytes: the largest payload, at least 1.
+  CheckpointChunker(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, size_t chunk_bytes);
+
+  // The next piece: in the reader's memory if it is in_place(), else in `buffer`, of at least chunk_bytes. Empty: that
+  // was all, and Trailer() is due. Blocks in the reader.
   // An error: the reader's, or INTERNAL: what it gave is not a whole checkpoint; then there is no trailer, ever.
-  absl::StatusOr<Step> Next(replication::v1::PrimaryMessage* message);
+  absl::StatusOr<Piece> Next(absl::Span<char> buffer);
+  replication::v1::CheckpointTrailer Trailer() const;
+
+  // As Next and Trailer, as a message's body, with a copy of the bytes.
+  absl::StatusOr<Step> NextMessage(replication::v1::PrimaryMessage* message);
 
   // Next failed because of what the reader gave, of which its owner knows nothing.
   bool malformed() const { return malformed_; }
 
  private:
+  absl::StatusOr<absl::Span<const char>> Read(absl::Span<char> buffer);
+
   const uint64_t epoch_;
   const std::shared_ptr<CheckpointReader> reader_;
   const size_t chunk_bytes_;
-  std::string* const spare_;
   RecordScanner scanner_;
   StreamDigest digest_;
   bool malformed_ = false;

@@ -17,6 +17,13 @@ class CheckpointReader {
   // An error (the helper has died, Cancel was called): it never will be.
   virtual absl::StatusOr<size_t> Read(absl::Span<char> buffer) = 0;
 
+  // As Read, but without a copy: up to `max` of the bytes, where they lie. They stay there, unchanged, until the reader
+  // is destroyed. A reader whose bytes come from elsewhere (a pipe) can't: in_place() is false, and it has Read only.
+  virtual bool in_place() const { return false; }
+  virtual absl::StatusOr<absl::Span<const char>> ReadInPlace(size_t /*max*/) {
+    return absl::UnimplementedError("this checkpoint does not lie in memory");
+  }
+
   // Ends a Read that is blocked, and all later ones, with CANCELLED. Thread safe.
   virtual void Cancel() = 0;
 };

@@ -16,21 +16,30 @@ namespace romulus {
 // A checkpoint in a string, for tests; gives at most `piece` bytes at a time.
 class MemoryCheckpointReader final : public CheckpointReader {
  public:
-  explicit MemoryCheckpointReader(std::string bytes, size_t piece = 64 << 10)
-      : bytes_(std::move(bytes)), piece_(piece) {}
+  explicit MemoryCheckpointReader(std::string bytes, size_t piece = 64 << 10, bool in_place = false)
+      : bytes_(std::move(bytes)), piece_(piece), in_place_(in_place) {}
 
   absl::StatusOr<size_t> Read(absl::Span<char> buffer) override {
-    if (cancelled_) return absl::CancelledError("the reader was cancelled");
-    const size_t count = std::min({buffer.size(), piece_, bytes_.size() - offset_});
-    memcpy(buffer.data(), bytes_.data() + offset_, count);
-    offset_ += count;
-    return count;
+    const absl::StatusOr<absl::Span<const char>> bytes = Take(buffer.size());
+    if (!bytes.ok()) return bytes.status();
+    memcpy(buffer.data(), bytes->data(), bytes->size());
+    return bytes->size();
   }
+  bool in_place() const override { return in_place_; }
+  absl::StatusOr<absl::Span<const char>> ReadInPlace(size_t max) override { return Take(max); }
   void Cancel() override { cancelled_ = true; }
 
  private:
+  absl::StatusOr<absl::Span<const char>> Take(size_t max) {
+    if (cancelled_) return absl::CancelledError("the reader was cancelled");
+    const size_t count = std::min({max, piece_, bytes_.size() - offset_});
+    offset_ += count;
+    return absl::MakeConstSpan(bytes_.data() + offset_ - count, count);
+  }
+
   const std::string bytes_;
   const size_t piece_;
+  const bool in_place_;
   size_t offset_ = 0;
   std::atomic<bool> cancelled_ = false;
 };

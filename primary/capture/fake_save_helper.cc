@@ -43,7 +43,6 @@ class FakeSave {
       if (!Expect([this](const AgentToHelper& m) { return m.permit_resume().epoch() == epoch_; })) return Complete();
       const int index = (epoch_ + 1) % 2;
       const std::string bytes = absl::StrCat("checkpoint ", epoch_);
-      if (ftruncate(descriptors_[1 + index].get(), 0) != 0) return 5;
       Write(descriptors_[1 + index].get(), bytes);
       message.mutable_captured()->set_epoch(epoch_);
       message.mutable_captured()->set_staging_index(index);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <mutex>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -27,10 +28,38 @@ constexpr absl::Duration kSlack = absl::Seconds(15);
 
 }  // namespace
 
+// A reader ends on whatever thread lets go of it last, perhaps long after the source and its loop.
+class HelperCheckpointSource::ReleaseGate : public std::enable_shared_from_this<ReleaseGate> {
+ public:
+  explicit ReleaseGate(HelperCheckpointSource* source) : source_(source) {}
+
+  void Close() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    source_ = nullptr;
+  }
+
+  void Released(int index, uint64_t length) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (source_ == nullptr) return;
+    source_->loop_.Post([gate = shared_from_this(), index, length] {
+      // On the loop's thread, as Close.
+      if (gate->source_ != nullptr) gate->source_->OnStagingFileReleased(index, length);
+    });
+  }
+
+ private:
+  std::mutex mutex_;
+  HelperCheckpointSource* source_;
+};
+
 HelperCheckpointSource::HelperCheckpointSource(EventLoop& loop, Options options)
-    : loop_(loop), options_(std::move(options)), label_(absl::StrCat("save helper of domain ", options_.domid)) {}
+    : loop_(loop),
+      options_(std::move(options)),
+      label_(absl::StrCat("save helper of domain ", options_.domid)),
+      releases_(std::make_shared<ReleaseGate>(this)) {}
 
 HelperCheckpointSource::~HelperCheckpointSource() {
+  releases_->Close();
   loop_.Cancel(timer_);
   if (seeding_ != nullptr) seeding_->Cancel();
 }
@@ -165,14 +194,14 @@ void HelperCheckpointSource::OnCaptured(const helper::v1::Captured& captured) {
     BreakOff(absl::StrCat("said Captured(", captured.epoch(), ") out of turn"));
     return;
   }
-  absl::StatusOr<UniqueFd> file = files_[index]->DuplicateFor(captured.length());
-  if (!file.ok()) {
-    BreakOff(std::string(file.status().message()));
+  absl::StatusOr<std::unique_ptr<CheckpointReader>> made = NewReader(index, captured.length());
+  if (!made.ok()) {
+    BreakOff(std::string(made.status().message()));
     return;
   }
+  std::unique_ptr<CheckpointReader> reader = *std::move(made);
   loop_.Cancel(timer_);
   phase_ = Phase::kRunning;
-  std::unique_ptr<CheckpointReader> reader = NewReader(*std::move(file), index, captured.length());
   Captured result;
   result.epoch = epoch_;
   result.length = captured.length();
@@ -191,14 +220,12 @@ void HelperCheckpointSource::OnCaptured(const helper::v1::Captured& captured) {
   observer_->OnCaptured(std::move(result));
 }
 
-std::unique_ptr<CheckpointReader> HelperCheckpointSource::NewReader(UniqueFd file, int index, uint64_t length) {
+absl::StatusOr<std::unique_ptr<CheckpointReader>> HelperCheckpointSource::NewReader(int index, uint64_t length) {
+  auto bytes = files_[index]->View(length);
+  if (!bytes.ok()) return bytes.status();
   file_in_use_[index] = true;
-  const auto released = [this, loop = &loop_, alive = std::weak_ptr<bool>(alive_), index, length] {
-    loop->Post([this, alive, index, length] {
-      if (alive.lock() != nullptr) OnStagingFileReleased(index, length);
-    });
-  };
-  return std::make_unique<StagingReader>(std::move(file), length, released);
+  return std::make_unique<StagingReader>(*std::move(bytes),
+                                         [releases = releases_, index, length] { releases->Released(index, length); });
 }
 
 void HelperCheckpointSource::OnStagingFileReleased(int index, uint64_t length) {

@@ -57,6 +57,7 @@ class HelperCheckpointSource final : public CheckpointSource, private HelperProc
     kRecovering,  // The helper has ended.
     kEnded,
   };
+  class ReleaseGate;
   enum class Ending { kNot, kStopRequested, kBrokenOff };
 
   void OnMessage(const helper::v1::HelperToAgent& message) override;
@@ -65,7 +66,7 @@ class HelperCheckpointSource final : public CheckpointSource, private HelperProc
   absl::Status Launch();
   void OnSuspended(const helper::v1::Suspended& suspended);
   void OnCaptured(const helper::v1::Captured& captured);
-  std::unique_ptr<CheckpointReader> NewReader(UniqueFd file, int index, uint64_t length);
+  absl::StatusOr<std::unique_ptr<CheckpointReader>> NewReader(int index, uint64_t length);
   void OnStagingFileReleased(int index, uint64_t length);
   void SendPendingRequest();
   bool over() const { return ending_ != Ending::kNot || phase_ >= Phase::kRecovering; }
@@ -90,8 +91,8 @@ class HelperCheckpointSource final : public CheckpointSource, private HelperProc
   std::unique_ptr<HelperProcess> process_;
   std::unique_ptr<HelperRecovery> recovery_;
   Scheduler::TimerId timer_ = Scheduler::kNoTimer;
-  // Gone when this is: what was posted by readers that outlive it then does nothing.
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  // What readers, which may outlive this, tell their end to.
+  const std::shared_ptr<ReleaseGate> releases_;
 };
 
 }  // namespace romulus

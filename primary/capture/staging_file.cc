@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -16,34 +17,75 @@ namespace romulus {
 namespace {
 
 constexpr uint64_t kNeverTrimmedBelow = uint64_t{64} << 20;
+// Mapped beyond what is needed now, so that a checkpoint that is a little larger does not need a new mapping.
+constexpr uint64_t kMapAhead = uint64_t{1} << 20;
 
 }  // namespace
 
+class StagingFile::Mapping {
+ public:
+  static absl::StatusOr<std::shared_ptr<const Mapping>> New(int file, uint64_t length) {
+    // Populated at once: page faults one by one would cost more, and come while the link waits.
+    void* start = mmap(nullptr, length, PROT_READ, MAP_SHARED | MAP_POPULATE, file, 0);
+    if (start == MAP_FAILED) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("can't map ", length, " bytes of a staging file: ", strerror(errno)));
+    }
+    return std::shared_ptr<const Mapping>(new Mapping(static_cast<const char*>(start), length));
+  }
+  ~Mapping() { munmap(const_cast<char*>(start_), length_); }
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+
+  const char* start() const { return start_; }
+  uint64_t length() const { return length_; }
+
+ private:
+  Mapping(const char* start, uint64_t length) : start_(start), length_(length) {}
+
+  const char* const start_;
+  const uint64_t length_;
+};
+
 absl::StatusOr<StagingFile> StagingFile::New(const std::string& name) {
-  UniqueFd file(memfd_create(name.c_str(), MFD_CLOEXEC));
-  if (!file.valid()) return absl::ResourceExhaustedError(absl::StrCat("can't make a staging file: ", strerror(errno)));
+  UniqueFd file(memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!file.valid() || fcntl(file.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_SEAL) != 0) {
+    return absl::ResourceExhaustedError(absl::StrCat("can't make a staging file: ", strerror(errno)));
+  }
   return StagingFile(std::move(file));
 }
 
-absl::StatusOr<UniqueFd> StagingFile::DuplicateFor(uint64_t length) const {
+absl::StatusOr<std::shared_ptr<const absl::Span<const char>>> StagingFile::View(uint64_t length) {
   struct stat status {};
   if (fstat(file_.get(), &status) != 0 || static_cast<uint64_t>(status.st_size) < length) {
     return absl::InvalidArgumentError(
         absl::StrCat("a staging file of ", status.st_size, " bytes can't hold a checkpoint of ", length));
   }
-  UniqueFd copy(fcntl(file_.get(), F_DUPFD_CLOEXEC, 0));
-  if (!copy.valid()) return absl::ResourceExhaustedError(absl::StrCat("no descriptor is left: ", strerror(errno)));
-  return copy;
+  if (mapping_ == nullptr || mapping_->length() < length) {
+    auto mapping = Mapping::New(file_.get(), length + kMapAhead);
+    if (!mapping.ok()) return mapping.status();
+    mapping_ = *std::move(mapping);
+  }
+  struct Held {
+    std::shared_ptr<const Mapping> mapping;
+    absl::Span<const char> bytes;
+  };
+  const auto held = std::make_shared<const Held>(Held{mapping_, absl::MakeConstSpan(mapping_->start(), length)});
+  return std::shared_ptr<const absl::Span<const char>>(held, &held->bytes);
 }
 
 void StagingFile::Trim(uint64_t length) {
   struct stat status {};
   if (fstat(file_.get(), &status) != 0) return;
-  const auto size = static_cast<uint64_t>(status.st_size);
-  if (size <= kNeverTrimmedBelow || length > size / 4) return;
-  // A failure costs memory, nothing else.
+  const uint64_t stored = static_cast<uint64_t>(status.st_blocks) * 512;
+  if (stored <= kNeverTrimmedBelow || length > stored / 4) return;
+  const uint64_t kept = std::max(kNeverTrimmedBelow, length * 2);
+  if (static_cast<uint64_t>(status.st_size) <= kept) return;
+  mapping_.reset();
+  // The file keeps its size, only its pages go. A failure costs memory, nothing else.
   [[maybe_unused]] const int result =
-      ftruncate(file_.get(), static_cast<off_t>(std::max(kNeverTrimmedBelow, length * 2)));
+      fallocate(file_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(kept),
+                static_cast<off_t>(static_cast<uint64_t>(status.st_size) - kept));
 }
 
 }  // namespace romulus

@@ -2,30 +2,30 @@
 #define ROMULUS_PRIMARY_CAPTURE_STAGING_READER_H_
 
 #include <atomic>
-#include <cstdint>
+#include <cstddef>
 #include <functional>
+#include <memory>
 
-#include "common/base/unique_fd.h"
 #include "common/stream/checkpoint_reader.h"
 
 namespace romulus {
 
-// Reads a checkpoint of `length` bytes from a staging file, whose file offset it leaves alone (the save helper shares
-// it). When it is destroyed, on whatever thread, it says so: the file may be written again.
+// Reads a checkpoint where it was staged (StagingFile::View). When it is destroyed, on whatever thread, it says so: the
+// file may be written again.
 class StagingReader final : public CheckpointReader {
  public:
-  // `file` is a descriptor of its own.
-  StagingReader(UniqueFd file, uint64_t length, std::function<void()> released);
+  StagingReader(std::shared_ptr<const absl::Span<const char>> bytes, std::function<void()> released);
   ~StagingReader() override;
 
   absl::StatusOr<size_t> Read(absl::Span<char> buffer) override;
+  bool in_place() const override { return true; }
+  absl::StatusOr<absl::Span<const char>> ReadInPlace(size_t max) override;
   void Cancel() override { cancelled_ = true; }
 
  private:
-  const UniqueFd file_;
-  const uint64_t length_;
+  const std::shared_ptr<const absl::Span<const char>> bytes_;
   const std::function<void()> released_;
-  uint64_t offset_ = 0;
+  size_t offset_ = 0;
   std::atomic<bool> cancelled_{false};
 };
 

@@ -84,7 +84,8 @@ class Primary final : public PrimaryLink::Observer {
     if (commits_ms_.size() == 1) getrusage(RUSAGE_SELF, &before_);
     if (++epoch_ > checkpoints_) return Report();
     sent_at_ = loop_->Now();
-    link_->SendCheckpoint(epoch_, std::make_shared<MemoryCheckpointReader>(epoch_ == 1 ? first_ : next_));
+    const std::string& bytes = epoch_ == 1 ? first_ : next_;
+    link_->SendCheckpoint(epoch_, std::make_shared<MemoryCheckpointReader>(bytes, bytes.size(), /*in_place=*/true));
   }
   void OnClosed(absl::Status status) override {
     LogError("the link closed: ", status.message());

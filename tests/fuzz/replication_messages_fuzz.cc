@@ -34,7 +34,7 @@ void AppendCheckpoint(uint64_t epoch, const std::string& bytes, std::string* out
   CheckpointChunker chunker(epoch, std::make_shared<MemoryCheckpointReader>(bytes), 500);
   PrimaryMessage message;
   while (true) {
-    const auto step = chunker.Next(&message);
+    const auto step = chunker.NextMessage(&message);
     ROMULUS_CHECK(step.ok());
     message.set_generation(1);
     AppendFramed(message, out);

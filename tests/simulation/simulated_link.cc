@@ -88,7 +88,7 @@ void SimulatedPrimaryLink::PumpCheckpoint() {
     return Later(absl::Milliseconds(5), [this] { PumpCheckpoint(); });
   }
   PrimaryMessage message;
-  absl::StatusOr<CheckpointChunker::Step> step = chunker_->Next(&message);
+  absl::StatusOr<CheckpointChunker::Step> step = chunker_->NextMessage(&message);
   if (!step.ok()) {
     ROMULUS_CHECK(!chunker_->malformed());
     chunker_.reset();
