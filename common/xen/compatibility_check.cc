@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/xen/cpu_feature_name.h"
 #include "common/xen/host_compatibility.h"
 
 namespace romulus {
@@ -36,17 +37,17 @@ absl::Status CheckCompatible(const HostCompatibility& primary, const HostCompati
     const uint32_t there = word < secondary.cpu_feature_words_size() ? secondary.cpu_feature_words(word) : 0;
     const uint32_t lacking = primary.cpu_feature_words(word) & ~there;
     for (int bit = 0; bit < 32; ++bit) {
-      if ((lacking >> bit & 1) != 0) missing.push_back(absl::StrCat(word, "*32+", bit));
+      if ((lacking >> bit & 1) != 0) missing.push_back(CpuFeatureName(word, bit));
     }
   }
   if (missing.empty()) return absl::OkStatus();
   const size_t count = missing.size();
   if (count > kFeaturesNamedMax) missing.resize(kFeaturesNamedMax);
-  return absl::FailedPreconditionError(absl::StrCat("the processor of host ", secondary.hostname(), " lacks ", count,
-                                                    " features that a guest of ", primary.hostname(), " may use (",
-                                                    absl::StrJoin(missing, ", "), count > missing.size() ? ", ..." : "",
-                                                    " in Xen's cpufeatureset.h): mask them on ", primary.hostname(),
-                                                    " with Xen's cpuid= option, or choose another secondary"));
+  return absl::FailedPreconditionError(
+      absl::StrCat("the processor of host ", secondary.hostname(), " lacks ", count, " features that a guest of ",
+                   primary.hostname(), " may use (", absl::StrJoin(missing, ", "),
+                   count > missing.size() ? ", ..." : "", "): mask them on ", primary.hostname(),
+                   " with Xen's cpuid= option (\"cpuid=no-", missing[0], "\"), or choose another secondary"));
 }
 
 }  // namespace romulus

@@ -41,9 +41,18 @@ TEST(CheckCompatible, RefusesAnOlderXenAnotherMakerAndMissingFeatures) {
 
 TEST(CheckCompatible, NamesTheMissingFeature) {
   HostCompatibility secondary = Host();
-  secondary.set_cpu_feature_words(1, 0);
-  const absl::Status status = CheckCompatible(Host(), secondary);
-  EXPECT_NE(status.message().find("1*32+2"), std::string::npos) << status;
+  HostCompatibility primary = Host();
+  primary.set_cpu_feature_words(1, 1 << 20);
+  const absl::Status status = CheckCompatible(primary, secondary);
+  EXPECT_NE(status.message().find("(sse4-2)"), std::string::npos) << status;
+}
+
+TEST(CheckCompatible, NamesAFeatureThatItDoesNotKnowByItsPlace) {
+  HostCompatibility primary = Host();
+  while (primary.cpu_feature_words_size() < 100) primary.add_cpu_feature_words(0);
+  primary.add_cpu_feature_words(1 << 3);
+  const absl::Status status = CheckCompatible(primary, Host());
+  EXPECT_NE(status.message().find("100*32+3"), std::string::npos) << status;
 }
 
 }  // namespace
