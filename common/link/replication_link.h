@@ -15,12 +15,15 @@ namespace romulus {
 
 // The seam for the link between the agents: one session of one protection, on either side.
 // Real side: a gRPC bidi stream (GrpcPrimaryLink, GrpcSecondaryLink). Simulated side: an ordered, lossy, delayed,
-// partitioned one on the virtual clock, which carries the same serialized messages.
+// partitioned one on the virtual clock, which carries the same serialized messages. Both pass the contract suite of
+// replication_link_contract.h.
 //
 // Heartbeats and the watch for silence live inside the link (LinkMonitor, a pure class that both sides of the seam
 // use): a link that is silent for link_timeout closes itself with UNAVAILABLE.
-// All calls and callbacks are on the scheduler's thread; callbacks never come from within a call. OnClosed comes
-// exactly once, and nothing after it. The link stamps every message with the session's generation.
+// All calls and callbacks are on the scheduler's thread; callbacks never come from within a call. Calls may be made
+// from within callbacks, but an end is not destroyed by one of its own. OnClosed comes exactly once, and nothing after
+// it; after Close, only OnClosed comes. Calls after either have no effect. An end that is destroyed calls nobody any
+// more; if it was open, it is UNAVAILABLE to its peer. The link stamps every message with the session's generation.
 
 // The primary's end.
 class PrimaryLink {
@@ -30,7 +33,10 @@ class PrimaryLink {
     virtual ~Observer() = default;
     // Everything but heartbeats.
     virtual void OnMessage(const replication::v1::SecondaryMessage& message) = 0;
-    // Codes as in replication.proto.
+    // Codes as in replication.proto, of what ended it first. A secondary that closes with OK or CANCELLED is
+    // UNAVAILABLE, too. INVALID_ARGUMENT also: open_session's times are out of bounds, or the secondary sent a message
+    // of another generation or of no known kind. INTERNAL: a reader gave something that is no checkpoint. CANCELLED:
+    // Close.
     virtual void OnClosed(absl::Status status) = 0;
   };
 
@@ -40,16 +46,18 @@ class PrimaryLink {
   // costs link_timeout; one that is alive (it heartbeats while it makes the domain) has 30 s to accept.
   virtual void Open(uint64_t generation, const replication::v1::OpenSession& open_session, Observer* observer) = 0;
 
-  // Sends checkpoint `epoch`: data in chunks as `reader` gives it, then the trailer. One at a time, in order. If the
-  // reader fails, the trailer is never sent; whoever owns the reader knows why.
+  // Sends checkpoint `epoch`: data in chunks as `reader` gives it, then the trailer. One at a time, in order, after
+  // SessionAccepted and the commit of the one before. If the reader fails, the trailer is never sent and the link stays
+  // open; whoever owns the reader knows why. At its end the link cancels the reader that it still has.
   virtual void SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader) = 0;
 
   // Sends a message between two chunks. `message.generation` is set by the link.
   virtual void Send(replication::v1::PrimaryMessage message) = 0;
 
-  // Ends the session without a word; OnClosed(CANCELLED) follows.
+  // Ends the session without a word; OnClosed(CANCELLED) follows. What was sent just before may not arrive.
   virtual void Close() = 0;
 
+  // Of checkpoints.
   virtual uint64_t sent_bytes() const = 0;
 };
 
@@ -66,8 +74,9 @@ class SecondaryLink {
     virtual void OnSeeded(std::string tail) = 0;
     // Checkpoint `epoch` has arrived and verified.
     virtual void OnCheckpoint(uint64_t epoch, std::string bytes) = 0;
-    // The link is gone: UNAVAILABLE (peer or network), DATA_LOSS (a checkpoint did not verify), INVALID_ARGUMENT
-    // (protocol broken, the message says how), CANCELLED (after Close).
+    // The link is gone: UNAVAILABLE (peer, network, or a seed sink that has failed), DATA_LOSS (a checkpoint did not
+    // verify), INVALID_ARGUMENT (protocol broken, the message says how), CANCELLED (after Close). The primary is told
+    // the same, but for the last.
     virtual void OnClosed(absl::Status status) = 0;
   };
 
@@ -78,10 +87,11 @@ class SecondaryLink {
   // Checkpoint 1's bytes go into `sink` from now on; call before sending SessionAccepted.
   virtual void SetSeedSink(std::shared_ptr<CheckpointSink> sink) = 0;
   virtual void Send(replication::v1::SecondaryMessage message) = 0;
-  // Ends the call with `status` as seen by the primary; OnClosed(CANCELLED) follows here.
+  // Ends the call with `status` as seen by the primary, after what was sent before; OnClosed(CANCELLED) follows here.
   virtual void Close(absl::Status status) = 0;
   // Since the last message from the primary.
   virtual absl::Duration silence() const = 0;
+  // Of all messages.
   virtual uint64_t received_bytes() const = 0;
 };
 

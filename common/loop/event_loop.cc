@@ -102,6 +102,7 @@ void EventLoop::Run() {
     RunPosted();
     RunDueTimers();
   }
+  quit_ = false;
 }
 
 void EventLoop::RunPosted() {

@@ -23,7 +23,7 @@ class EventLoop final : public Scheduler {
   static absl::StatusOr<std::unique_ptr<EventLoop>> New();
   ~EventLoop() override;
 
-  // Serves until Quit. Tasks still queued then are dropped when the loop is destroyed.
+  // Serves until Quit; may then be called again. Tasks still queued then are dropped when the loop is destroyed.
   void Run();
   void Quit();
 

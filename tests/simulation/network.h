@@ -41,7 +41,11 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
   Pipe(VirtualClock* clock, Random* random, Network* network, Direction direction)
       : clock_(clock), random_(random), network_(network), direction_(direction) {}
 
-  void SetReceiver(Deliver deliver) { deliver_ = std::move(deliver); }
+  // Null: what arrives waits for the next receiver.
+  void SetReceiver(Deliver deliver) {
+    deliver_ = std::move(deliver);
+    if (deliver_ != nullptr && !queue_.empty()) Arm(absl::ZeroDuration());
+  }
 
   void Send(Item item) {
     if (cut_) return;
@@ -52,6 +56,11 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     last_due_ = std::max(last_due_, clock_->now() + delay);
     queue_.emplace_back(last_due_, std::move(item));
     if (queue_.size() == 1) Arm(last_due_ - clock_->now());
+  }
+  // The sender breaks the stream off: what is under way may not arrive any more.
+  void Break(absl::Status end) {
+    if (random_->Chance(500)) queue_.clear();
+    Send({"", std::move(end)});
   }
   // The sending host has lost its power, or the receiver has gone: nothing more arrives.
   void Cut() {
@@ -67,13 +76,14 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
   void Pump() {
     // Retransmission timers are coarse.
     if (network_->partitioned[direction_]) return Arm(absl::Milliseconds(50));
-    while (!queue_.empty() && queue_.front().first <= clock_->now()) {
+    while (deliver_ != nullptr && !queue_.empty() && queue_.front().first <= clock_->now()) {
       Item item = std::move(queue_.front().second);
       queue_.pop_front();
       Deliver deliver = deliver_;  // It may be replaced, or cut, while it runs.
-      if (deliver != nullptr) deliver(std::move(item));
+      deliver(std::move(item));
     }
-    if (!queue_.empty()) Arm(queue_.front().first - clock_->now());
+    if (deliver_ != nullptr && !queue_.empty())
+      Arm(std::max(queue_.front().first - clock_->now(), absl::ZeroDuration()));
   }
 
   VirtualClock* const clock_;

@@ -15,6 +15,7 @@ namespace {
 // Small, so that a checkpoint of this small guest takes several messages.
 constexpr uint32_t kChunkBytes = 3000;
 constexpr absl::Duration kPerChunk = absl::Microseconds(300);
+constexpr absl::Duration kAcceptTimeout = absl::Seconds(30);
 
 }  // namespace
 
@@ -25,11 +26,12 @@ SimulatedPrimaryLink::SimulatedPrimaryLink(Process agent, Random* random, Hooks 
 
 SimulatedPrimaryLink::~SimulatedPrimaryLink() {
   *here_ = false;
+  if (reader_ != nullptr) reader_->Cancel();
   if (connection_.to_primary == nullptr) return;
   connection_.to_primary->Cut();
   if (closed_) return;
   if (hooks_.host_powered()) {
-    connection_.to_secondary->Send({"", absl::UnavailableError("connection reset: the primary's process is gone")});
+    connection_.to_secondary->Break(absl::UnavailableError("connection reset: the primary's process is gone"));
   } else {
     connection_.to_secondary->Cut();
   }
@@ -45,6 +47,9 @@ void SimulatedPrimaryLink::Open(uint64_t generation, const replication::v1::Open
                                 Observer* observer) {
   observer_ = observer;
   generation_ = generation;
+  const absl::StatusOr<LinkMonitor::Options> times = LinkMonitor::OptionsFrom(open_session);
+  if (!times.ok()) return CloseWith(times.status(), absl::OkStatus());
+  opened_at_ = agent_.now();
   uint64_t session = 0;
   connection_ = hooks_.connect(&session);
   connection_.to_primary->SetReceiver([this, agent = agent_, here = here_](Pipe::Item item) {
@@ -52,7 +57,7 @@ void SimulatedPrimaryLink::Open(uint64_t generation, const replication::v1::Open
       if (*here) Receive(std::move(item));
     });
   });
-  monitor_.emplace(*LinkMonitor::OptionsFrom(open_session), agent_.now());
+  monitor_.emplace(*times, opened_at_);
   PrimaryMessage message;
   *message.mutable_open_session() = open_session;
   // The number travels with the session, for the checkers on the other side.
@@ -62,9 +67,8 @@ void SimulatedPrimaryLink::Open(uint64_t generation, const replication::v1::Open
 }
 
 void SimulatedPrimaryLink::Transmit(const PrimaryMessage& message) {
-  std::string bytes = message.SerializeAsString();
-  sent_bytes_ += bytes.size();
-  connection_.to_secondary->Send({std::move(bytes), absl::OkStatus()});
+  sent_bytes_ += message.checkpoint_data().payload().size();
+  connection_.to_secondary->Send({message.SerializeAsString(), absl::OkStatus()});
 }
 
 void SimulatedPrimaryLink::Send(PrimaryMessage message) {
@@ -74,8 +78,8 @@ void SimulatedPrimaryLink::Send(PrimaryMessage message) {
 }
 
 void SimulatedPrimaryLink::SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader) {
-  ROMULUS_CHECK(!chunker_.has_value());
   if (closed_) return;
+  ROMULUS_CHECK(!chunker_.has_value());
   reader_ = reader;
   chunker_.emplace(epoch, std::move(reader), chunk_bytes_);
   PumpCheckpoint();
@@ -90,7 +94,8 @@ void SimulatedPrimaryLink::PumpCheckpoint() {
   PrimaryMessage message;
   absl::StatusOr<CheckpointChunker::Step> step = chunker_->NextMessage(&message);
   if (!step.ok()) {
-    ROMULUS_CHECK(!chunker_->malformed());
+    // A reader's owner knows of its error; of a malformed checkpoint nobody else does.
+    if (chunker_->malformed()) return CloseWith(step.status(), absl::UnavailableError("the primary ended the session"));
     chunker_.reset();
     reader_.reset();
     return;
@@ -121,7 +126,13 @@ void SimulatedPrimaryLink::Receive(Pipe::Item item) {
   monitor_->OnReceived(agent_.now());
   SecondaryMessage message;
   ROMULUS_CHECK(message.ParseFromString(item.message));
+  if (message.generation() != generation_ || message.body_case() == SecondaryMessage::BODY_NOT_SET) {
+    return CloseWith(
+        absl::InvalidArgumentError("the secondary sent a message of another generation or of no known kind"),
+        absl::UnavailableError("the primary ended the session"));
+  }
   if (message.has_heartbeat()) return monitor_->OnHeartbeat(message.heartbeat(), agent_.now());
+  accepted_ |= message.has_session_accepted();
   if (message.has_checkpoint_commit()) hooks_.on_commit(message.checkpoint_commit().epoch());
   observer_->OnMessage(message);
 }
@@ -130,6 +141,9 @@ void SimulatedPrimaryLink::Watch() {
   if (closed_) return;
   absl::Duration now = agent_.now();
   absl::Status lost = monitor_->CheckLost(now);
+  if (lost.ok() && !accepted_ && now - opened_at_ >= kAcceptTimeout) {
+    lost = absl::UnavailableError("the secondary is alive, but has not accepted the session");
+  }
   if (!lost.ok()) return CloseWith(lost, absl::UnavailableError("the primary has given the session up"));
   if (auto heartbeat = monitor_->TakeDueHeartbeat(now)) {
     PrimaryMessage message;
@@ -147,8 +161,9 @@ void SimulatedPrimaryLink::CloseWith(absl::Status to_observer, absl::Status to_p
   if (closed_) return;
   closed_ = true;
   chunker_.reset();
+  if (reader_ != nullptr) reader_->Cancel();
   reader_.reset();
-  if (!to_peer.ok()) connection_.to_secondary->Send({"", std::move(to_peer)});
+  if (!to_peer.ok()) connection_.to_secondary->Break(std::move(to_peer));
   Later(absl::ZeroDuration(), [this, status = std::move(to_observer)] { observer_->OnClosed(status); });
 }
 
@@ -223,7 +238,8 @@ absl::Status SimulatedSecondaryLink::Take(const PrimaryMessage& message) {
         raw_ += message.checkpoint_data().payload();
         absl::Status status = assembler_.Add(message.checkpoint_data());
         if (hooks_.ack_early && message.checkpoint_data().epoch() > 1) return absl::OkStatus();
-        return status;
+        if (status.ok() || absl::IsInvalidArgument(status) || absl::IsDataLoss(status)) return status;
+        return absl::UnavailableError(status.message());  // The sink's.
       }
       case PrimaryMessage::kCheckpointTrailer: {
         std::string raw = std::move(raw_);
@@ -241,6 +257,10 @@ absl::Status SimulatedSecondaryLink::Take(const PrimaryMessage& message) {
         }
         return absl::OkStatus();
       }
+      case PrimaryMessage::kOpenSession:
+        return absl::InvalidArgumentError("OpenSession came twice in one session");
+      case PrimaryMessage::BODY_NOT_SET:
+        return absl::InvalidArgumentError("a message of no known kind");
       default:
         break;
     }
@@ -263,6 +283,7 @@ void SimulatedSecondaryLink::Watch() {
 }
 
 void SimulatedSecondaryLink::Close(absl::Status status) {
+  if (status.ok() || absl::IsCancelled(status)) status = absl::UnavailableError("the secondary ended the session");
   CloseWith(absl::CancelledError("closed on this host"), std::move(status));
 }
 

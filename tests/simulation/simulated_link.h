@@ -61,6 +61,8 @@ class SimulatedPrimaryLink final : public PrimaryLink {
   Connection connection_;
   uint64_t generation_ = 0;
   uint32_t chunk_bytes_ = 0;
+  absl::Duration opened_at_;
+  bool accepted_ = false;
   std::optional<LinkMonitor> monitor_;
   std::optional<CheckpointChunker> chunker_;
   std::shared_ptr<CheckpointReader> reader_;

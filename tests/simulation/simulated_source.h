@@ -16,6 +16,7 @@ class GrowingReader final : public CheckpointReader {
  public:
   void Append(const std::string& bytes) { bytes_ += bytes; }
   void Finish() { whole_ = true; }
+  bool cancelled() const { return cancelled_; }
   // A Read of this many would not have to wait.
   bool Ready(size_t count) const { return whole_ || cancelled_ || bytes_.size() - offset_ >= count; }
 

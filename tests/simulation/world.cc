@@ -187,6 +187,7 @@ void World::StartSecondaryAgent() {
 // The first message of a connection reaches the secondary host.
 void World::AcceptOn(Connection connection, Pipe::Item item) {
   if (!secondary_host.powered || !item.end.ok()) return;
+  connection.to_secondary->SetReceiver(nullptr);  // Until somebody has taken the session.
   secondary_host.machine->After(absl::ZeroDuration(), [this, connection, item = std::move(item)] {
     if (secondary == nullptr) {
       connection.to_primary->Send({"", absl::UnavailableError("connection refused")});

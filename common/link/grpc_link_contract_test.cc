@@ -1,0 +1,13 @@
+#include <memory>
+
+#include "common/link/grpc_link_harness.h"
+#include "common/link/replication_link_contract.h"
+
+namespace romulus {
+namespace {
+
+INSTANTIATE_TEST_SUITE_P(Grpc, ReplicationLinkContract,
+                         testing::Values([] { return std::make_unique<GrpcLinkHarness>(); }));
+
+}  // namespace
+}  // namespace romulus
