@@ -29,11 +29,11 @@ KernelHarness::KernelHarness() {
   ROMULUS_CHECK_MESSAGE(unshare(CLONE_NEWNET) == 0, "run as root");
   for (int i = 0; i < kVifs; ++i) taps_[i] = std::make_unique<TapDevice>(vifs()[i].name);
   network_ = std::make_unique<TapDevice>("network");
-  // Without IPv6 the kernel itself sends nothing here.
+  // Without IPv6, and with a bridge that does not listen to multicast, the kernel itself sends nothing here.
   RunShell(
       "echo 1 | tee /proc/sys/net/ipv6/conf/all/disable_ipv6 /proc/sys/net/ipv6/conf/default/disable_ipv6 >/dev/null");
   RunShell(
-      "set -e; ip link add bridge type bridge; ip link set bridge up mtu 9000;"
+      "set -e; ip link add bridge type bridge mcast_snooping 0; ip link set bridge up mtu 9000;"
       "ip link set network txqueuelen 20000;"
       "for card in vif7.0 vif7.1 network; do ip link set $card mtu 9000 master bridge up; done");
   absl::StatusOr<std::shared_ptr<NetlinkPlugKernel>> kernel = NetlinkPlugKernel::New();

@@ -119,10 +119,9 @@ absl::Status NetlinkPlugKernel::SetUpPassingIfb(const NetworkLink& vif, const Ne
 }
 
 absl::StatusOr<bool> NetlinkPlugKernel::IsWhole(const NetworkLink& vif, const NetworkLink& ifb) {
-  int target = 0;
-  absl::StatusOr<Redirect> redirect = FindRedirect(*socket_, vif, &target);
+  absl::StatusOr<FoundRedirect> redirect = FindRedirect(*socket_, vif);
   if (!redirect.ok()) return redirect.status();
-  if (*redirect != Redirect::kOurs || target != ifb.index || !ifb.up) return false;
+  if (!redirect->ours || redirect->to_index != ifb.index || !ifb.up) return false;
   return ReadPlug(*socket_, ifb).ok();
 }
 
@@ -181,14 +180,11 @@ absl::Status NetlinkPlugKernel::RemoveRedirect(const Vif& vif, const NetworkLink
   absl::StatusOr<std::optional<NetworkLink>> vif_link = FindLink(*socket_, vif.name);
   if (!vif_link.ok()) return vif_link.status();
   if (!vif_link->has_value()) return absl::OkStatus();
-  int target = 0;
-  absl::StatusOr<Redirect> redirect = FindRedirect(*socket_, **vif_link, &target);
-  if (!redirect.ok()) return redirect.status();
-  // Target 0: its ifb was deleted, by whomever, and the filter now drops all that the guest sends.
-  const bool ours = *redirect == Redirect::kOurs && (target == 0 || (ifb != nullptr && target == ifb->index));
-  const bool half_made = *redirect == Redirect::kEmpty && ifb != nullptr;
-  if (!ours && !half_made) return absl::OkStatus();
-  return DeleteRedirect(*socket_, **vif_link);
+  absl::StatusOr<FoundRedirect> found = FindRedirect(*socket_, **vif_link);
+  if (!found.ok()) return found.status();
+  // To device 0: its ifb was deleted, by whomever, and the filter now drops all that the guest sends.
+  if (found->to_index != 0 && (ifb == nullptr || found->to_index != ifb->index)) return absl::OkStatus();
+  return DeleteRedirect(*socket_, **vif_link, *found);
 }
 
 // Two queues: the plug's, and the one inside ifb between its transmit function and its softirq.

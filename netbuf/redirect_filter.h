@@ -10,28 +10,33 @@
 namespace romulus {
 
 // The filter (matchall, all EtherTypes, action mirred egress redirect) that takes what a vif receives from its guest to
-// an ifb, in an ingress qdisc of its own.
+// an ifb. It sits in the vif's ingress qdisc: one that is there and empty is used and stays; else one is made, and goes
+// with the filter. The kernel drops what comes *to* the guest while an ingress qdisc comes or goes (README.md); a
+// filter comes and goes without a loss.
 
-enum class Redirect {
-  kNone,     // No ingress qdisc.
-  kEmpty,    // An ingress qdisc without filters.
-  kOurs,     // Our filter and no other.
-  kForeign,  // Somebody else's filters.
+// What a vif has at its ingress.
+struct FoundRedirect {
+  bool ingress = false;        // An ingress qdisc, anybody's.
+  bool ours = false;           // Our filter: it carries a cookie in its action.
+  bool qdisc_is_ours = false;  // The qdisc was made together with our filter.
+  bool foreign = false;        // Somebody else's filters.
+  int to_index = 0;            // The device that our filter redirects to; 0 if that is gone.
 };
-// Ours carry a cookie in their action. `to_index`, if not null, gets the device that ours goes to; 0 if that is gone.
-absl::StatusOr<Redirect> FindRedirect(NetlinkSocket& socket, const NetworkLink& vif, int* to_index = nullptr);
+absl::StatusOr<FoundRedirect> FindRedirect(NetlinkSocket& socket, const NetworkLink& vif);
 
-// From the moment the filter is in, every packet goes to `ifb`. FAILED_PRECONDITION if the kernel lacks a part, or if
-// the vif has an ingress qdisc. An error leaves the vif as it was.
+// From the moment the filter is in, every packet goes to `ifb`. Qdisc and filter are one system call: an owner who dies
+// leaves both or neither. FAILED_PRECONDITION if the kernel lacks a part, or if somebody else classifies what the vif
+// receives. An error leaves the vif as it was.
 absl::Status AddRedirect(NetlinkSocket& socket, const NetworkLink& vif, const NetworkLink& ifb);
 
-// The two halves of AddRedirect, and a matchall filter that does nothing: for finding out what the kernel lacks.
+// The parts of it, and a matchall filter that does nothing: for finding out what the kernel lacks.
 absl::Status AddIngress(NetlinkSocket& socket, const NetworkLink& vif);
 absl::Status AddRedirectFilter(NetlinkSocket& socket, const NetworkLink& vif, const NetworkLink& ifb);
 absl::Status TryMatchall(NetlinkSocket& socket, const NetworkLink& vif);
 
-// Removes filter and qdisc, whatever is there of it. OK if the vif is gone.
-absl::Status DeleteRedirect(NetlinkSocket& socket, const NetworkLink& vif);
+// Removes what AddRedirect made, given what FindRedirect found: our filter, and the qdisc if that is ours and nobody
+// else's filters are in it by now. OK if the vif is gone.
+absl::Status DeleteRedirect(NetlinkSocket& socket, const NetworkLink& vif, const FoundRedirect& found);
 
 // Fails with ENODEV or ENOENT where vif or filter is gone.
 NetlinkMessage RedirectProbeRequest(const NetworkLink& vif);
