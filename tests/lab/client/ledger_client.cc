@@ -11,6 +11,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sock_diag.h>
 #include <math.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -30,6 +31,8 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "tests/lab/ledger/checker.h"
@@ -40,7 +43,7 @@ namespace {
 
 // A connection that waits for this many answers asks no more until some come: the outage bounds the backlog.
 constexpr size_t kMostOutstanding = 256;
-constexpr int kUnansweredShown = 20;
+constexpr size_t kUnansweredShown = 50;
 constexpr size_t kHistoryChunk = 20'000;
 
 struct Options {
@@ -119,6 +122,8 @@ class Client {
       if (fd < 0 || connect(fd, reinterpret_cast<sockaddr*>(&address_), sizeof(address_)) != 0) {
         return CannotTell("can't make a UDP socket");
       }
+      int room = 4 << 20;  // answers that were held come all at once
+      setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
       channels_.emplace_back(fd, /*tcp=*/false);
     }
     if (channels_.empty()) return CannotTell("no connections asked for");
@@ -187,12 +192,13 @@ class Client {
     Message request{kLedgerMagic, kLedgerVersion, MessageKind::kAsk, client_id_, ++last_request_, 0, 0};
     channel.asked_at_ms[request.request_id] = NowMs();
     ++asked_;
+    if (!channel.tcp) ++datagrams_asked_;
     Send(channel, request);
   }
 
   void Send(Channel& channel, const Message& request) {
     if (!channel.tcp) {
-      send(channel.fd, &request, sizeof(request), MSG_NOSIGNAL);  // a lost datagram is a lost datagram
+      if (send(channel.fd, &request, sizeof(request), MSG_NOSIGNAL) < 0) ++datagrams_not_sent_;
       return;
     }
     channel.out.append(reinterpret_cast<const char*>(&request), sizeof(request));
@@ -335,10 +341,17 @@ class Client {
     return std::count_if(channels_.begin(), channels_.end(), [](const Channel& c) { return c.tcp && !c.lost; });
   }
 
+  size_t UnansweredDatagrams() const {
+    size_t count = 0;
+    for (const Channel& channel : channels_) count += channel.tcp ? 0 : channel.asked_at_ms.size();
+    return count;
+  }
+
   void Stats(double now) {
     printf("{\"event\":\"stats\",\"elapsed_ms\":%.0f,\"asked\":%" PRIu64 ",\"answers\":%" PRIu64
-           ",\"since_last_reply_ms\":%.1f,\"longest_gap_ms\":%.1f,\"tcp_open\":%d}\n",
-           now - started_ms_, asked_, answers_, now - last_reply_ms_, longest_gap_ms_, OpenTcp());
+           ",\"since_last_reply_ms\":%.1f,\"longest_gap_ms\":%.1f,\"tcp_open\":%d,\"udp_unanswered\":%zu}\n",
+           now - started_ms_, asked_, answers_, now - last_reply_ms_, longest_gap_ms_, OpenTcp(),
+           UnansweredDatagrams());
     fflush(stdout);
   }
 
@@ -387,6 +400,57 @@ class Client {
     }
   }
 
+  // Asks the service, over a TCP connection that still lives or a new one, for its side of lost datagrams.
+  std::optional<Message> AskDrops() {
+    int own = -1, fd = -1;
+    for (const Channel& channel : channels_) {
+      if (channel.tcp && !channel.lost && channel.asked_at_ms.empty()) fd = channel.fd;
+    }
+    if (fd < 0) fd = own = Connect(options_.drain_ms);
+    Message message{kLedgerMagic, kLedgerVersion, MessageKind::kDrops, client_id_, 0, 0, 0};
+    bool answered = fd >= 0 && send(fd, &message, sizeof(message), MSG_NOSIGNAL) == sizeof(message);
+    double deadline_ms = NowMs() + options_.drain_ms;
+    do {  // late answers to other kinds of requests may still come
+      answered = answered && ReadExactly(fd, &message, sizeof(message), deadline_ms) && message.magic == kLedgerMagic;
+    } while (answered && message.kind != MessageKind::kDrops);
+    if (own >= 0) close(own);
+    return answered ? std::optional(message) : std::nullopt;
+  }
+
+  // What became of the datagrams, as JSON: the questions without an answer, whether each reached the service (then it
+  // is the answer that was lost), and what both ends know to have dropped.
+  std::string Datagrams(const std::vector<HistoryEntry>& history, const Message& service) {
+    std::unordered_set<uint64_t> reached;
+    for (const HistoryEntry& entry : history) {
+      if (entry.client_id == client_id_) reached.insert(entry.request_id);
+    }
+    uint64_t dropped = 0;
+    int questions_lost = 0, answers_lost = 0;
+    std::vector<std::pair<double, bool>> unanswered;
+    for (const Channel& channel : channels_) {
+      if (channel.tcp) continue;
+      uint32_t memory[SK_MEMINFO_VARS] = {};
+      socklen_t size = sizeof(memory);
+      if (getsockopt(channel.fd, SOL_SOCKET, SO_MEMINFO, memory, &size) == 0) dropped += memory[SK_MEMINFO_DROPS];
+      for (const auto& [request, asked_ms] : channel.asked_at_ms) {
+        unanswered.emplace_back(asked_ms - started_ms_, reached.count(request) > 0);
+        ++(unanswered.back().second ? answers_lost : questions_lost);
+      }
+    }
+    std::sort(unanswered.begin(), unanswered.end());
+    std::string out = "{\"asked\":" + std::to_string(datagrams_asked_) + ",\"questions_lost\":" +
+                      std::to_string(questions_lost) + ",\"answers_lost\":" + std::to_string(answers_lost) +
+                      ",\"not_sent_by_client\":" + std::to_string(datagrams_not_sent_) +
+                      ",\"dropped_by_full_service\":" + std::to_string(service.counter) +
+                      ",\"not_sent_by_service\":" + std::to_string(service.chain) +
+                      ",\"dropped_by_full_client\":" + std::to_string(dropped) + ",\"unanswered\":[";
+    for (size_t i = 0; i < unanswered.size() && i < kUnansweredShown; ++i) {
+      out += (i ? ",{" : "{") + ("\"asked_at_ms\":" + std::to_string(llround(unanswered[i].first))) +
+             ",\"reached\":" + (unanswered[i].second ? "true}" : "false}");
+    }
+    return out + "]}";
+  }
+
   int Judge() {
     int lost = 0, silent = 0;
     std::string why;
@@ -409,22 +473,14 @@ class Client {
       if (fd >= 0) close(fd);
     }
     if (!history) return CannotTell("the service does not show its history");
+    std::optional<Message> service = AskDrops();
+    if (!service) return CannotTell("the service does not say what its receive queue dropped");
     LedgerVerdict verdict = checker_.Verify(*history);
     if (!verdict.first_problem.empty()) why = verdict.first_problem;
     bool survived = options_.tcp > 0 && lost == 0 && silent == 0;
     bool ok = verdict.kept_its_word() && (survived || options_.tcp == 0) && garbage_ == 0 &&
               (!mark_ms_ || answers_after_ > 0);
     if (!ok && why.empty()) why = garbage_ ? "garbage received" : "no answer after the mark";
-    std::string udp_unanswered;  // when they were asked, the first few
-    int shown = 0;
-    for (const Channel& channel : channels_) {
-      if (channel.tcp) continue;
-      for (const auto& [request, asked_ms] : channel.asked_at_ms) {
-        if (shown++ < kUnansweredShown) {
-          udp_unanswered += (udp_unanswered.empty() ? "" : ",") + std::to_string(llround(asked_ms - started_ms_));
-        }
-      }
-    }
     auto optional_ms = [](const std::optional<double>& value) {
       return value ? std::to_string(*value) : std::string("null");
     };
@@ -438,9 +494,9 @@ class Client {
     printf(",\"longest_gap_before_ms\":%.3f,\"longest_gap_ms\":%.3f,\"first_reply_ms\":%s,\"first_tcp_reply_ms\":%s",
            mark_ms_ ? longest_gap_before_ms_ : longest_gap_ms_, longest_gap_ms_, optional_ms(first_reply_ms_).c_str(),
            optional_ms(first_tcp_reply_ms_).c_str());
-    printf(",\"rtt_ms\":{\"p50\":%.3f,\"p99\":%.3f},\"rtt_after_ms\":{\"p50\":%.3f,\"p99\":%.3f},\"udp_unanswered\":%d,\"udp_unanswered_at_ms\":[%s]}\n",
-           rtt_before_.At(0.5), rtt_before_.At(0.99), rtt_after_.At(0.5), rtt_after_.At(0.99), shown,
-           udp_unanswered.c_str());
+    printf(",\"rtt_ms\":{\"p50\":%.3f,\"p99\":%.3f},\"rtt_after_ms\":{\"p50\":%.3f,\"p99\":%.3f},\"udp\":%s}\n",
+           rtt_before_.At(0.5), rtt_before_.At(0.99), rtt_after_.At(0.5), rtt_after_.At(0.99),
+           Datagrams(*history, *service).c_str());
     fflush(stdout);
     return ok ? 0 : 1;
   }
@@ -455,6 +511,8 @@ class Client {
   std::string commands_;
   uint64_t last_request_ = 0;
   uint64_t asked_ = 0;
+  uint64_t datagrams_asked_ = 0;
+  uint64_t datagrams_not_sent_ = 0;
   uint64_t answers_ = 0;
   uint64_t answers_before_ = 0;
   uint64_t answers_after_ = 0;

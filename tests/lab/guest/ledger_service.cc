@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -167,6 +168,9 @@ class Service {
     int fd = socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     int on = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    // Datagrams of a minute find room: what the network delivers, the service answers, however long it could not run.
+    int room = 4 << 20;
+    if (type == SOCK_DGRAM) setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_port = htons(kLedgerPort);
@@ -209,6 +213,10 @@ class Service {
         reply.counter = ledger_.last_counter();
         reply.chain = ledger_.first_remembered();
         break;
+      case MessageKind::kDrops:
+        reply.counter = DatagramsDropped();
+        reply.chain = datagrams_not_sent_;
+        break;
       case MessageKind::kDirty:
         if (!dirtier_.Set(request.counter, request.chain)) reply.counter = reply.chain = 0;
         break;
@@ -216,6 +224,13 @@ class Service {
         return;
     }
     out.append(reinterpret_cast<const char*>(&reply), sizeof(reply));
+  }
+
+  uint64_t DatagramsDropped() const {
+    uint32_t memory[SK_MEMINFO_VARS] = {};
+    socklen_t size = sizeof(memory);
+    if (getsockopt(udp_, SOL_SOCKET, SO_MEMINFO, memory, &size) != 0) Die("SO_MEMINFO");
+    return memory[SK_MEMINFO_DROPS];
   }
 
   void ServeDatagrams() {
@@ -227,7 +242,9 @@ class Service {
       if (!Valid(request)) continue;
       std::string out;
       Handle(request, /*stream=*/false, out);
-      sendto(udp_, out.data(), out.size(), 0, reinterpret_cast<sockaddr*>(&peer), peer_size);
+      if (sendto(udp_, out.data(), out.size(), 0, reinterpret_cast<sockaddr*>(&peer), peer_size) < 0) {
+        ++datagrams_not_sent_;
+      }
       peer_size = sizeof(peer);
     }
   }
@@ -274,6 +291,7 @@ class Service {
   int epoll_ = -1;
   int tcp_ = -1;
   int udp_ = -1;
+  uint64_t datagrams_not_sent_ = 0;
   Ledger ledger_;
   MemoryDirtier dirtier_;
   std::unordered_map<int, Connection> connections_;

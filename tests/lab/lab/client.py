@@ -5,6 +5,7 @@ import json
 import socket
 import subprocess
 import threading
+import time
 
 from . import binaries, network, process
 
@@ -39,7 +40,7 @@ class LedgerClient:
         self._connected = False
         self._ended = False
         self._verdict = None
-        self.stats = {"answers": 0, "since_last_reply_ms": 0.0}
+        self.stats = {"answers": 0, "since_last_reply_ms": 0.0, "udp_unanswered": 0}
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -88,6 +89,14 @@ class LedgerClient:
     def dirty(self, pages_per_second, working_set_pages):
         """Makes the guest write memory at this rate from now on."""
         self.say(f"dirty {pages_per_second} {working_set_pages}")
+
+    def fall_silent(self, patience_s=10):
+        """Asks no more, and gives the answers that are still on their way time to come."""
+        self.set_rate(0.001)
+        deadline = time.monotonic() + patience_s
+        time.sleep(1)  # stats that know of the last question
+        while self.stats["udp_unanswered"] and time.monotonic() < deadline:
+            time.sleep(0.2)
 
     def stop(self):
         """Ends the asking, lets the client fetch the service's history, and returns its verdict (a dict; the keys are

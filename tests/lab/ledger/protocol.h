@@ -26,6 +26,8 @@ enum class MessageKind : uint16_t {
   kHistory = 2,  // counter = first wanted, chain = most entries wanted; the reply holds what is there
   kStatus = 3,   // answered with counter = last answer given, chain = first counter still remembered
   kDirty = 4,    // counter = pages to write per second (0 stops), chain = working set in pages; echoed
+  kDrops = 5,    // answered with counter = datagrams that the service's full receive queue dropped since it started,
+                 // chain = datagram answers that it could not send
 };
 
 struct Message {
