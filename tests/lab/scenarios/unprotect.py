@@ -5,6 +5,7 @@ import time
 
 from lab import failover, inventory, protected_pair, vif_drops
 
+IN_CI = True
 BREAKS = {
     "agent-killed": "the agent is killed instead of told to end: what it has made stays, on purpose",
     "lost-answers": "alpha's card loses one packet in twenty",
