@@ -12,15 +12,19 @@ namespace romulus {
 
 // The seam for the hypervisor on the primary's side: one protected guest as a source of checkpoints.
 // Real side: HelperCheckpointSource (a romulus-save-helper process). Simulated side: the seeded guest of
-// tests/simulation. (They have tests of their own, not one contract suite yet: SPECIFICATION.md.)
+// tests/simulation. Both pass the contract suite of checkpoint_source_contract.h.
 //
 // Call order:  Start, (RequestCheckpoint(n) after OnCaptured(n-1) and once the reader of checkpoint n-2 is gone)*, Stop
-// For each checkpoint n (1 needs no request: it ends the first copy):
-//   OnSuspended(n): the guest is suspended and being copied; it stays so until PermitResume(n)
-//   OnCaptured(n): it runs again; the checkpoint is whole in local memory
-// OnEnded comes exactly once after Start, and nothing after it. Whatever the reason, the guest is left running with
-// dirty tracking off, unless the status says otherwise.
-// All calls and callbacks are on the scheduler's thread; callbacks never come from within a call.
+// OnSeeding comes first. Then for each checkpoint n (1 needs no request: it ends the first copy):
+//   OnSuspended(n): the guest is suspended and being copied; it stays so until PermitResume(n), or until the source
+//   ends because that was late OnCaptured(n): it runs again; the checkpoint is whole in local memory, and stays so,
+//   whatever becomes of the source
+// OnEnded comes exactly once after Start, and nothing after it; after Stop, only OnEnded comes. Calls after Stop, or
+// after the source has failed, have no effect. Whatever the reason, the guest is left running with dirty tracking off,
+// unless the status says otherwise. A source that is destroyed before OnEnded (its agent's death) calls nobody any more
+// and leaves the guest so, too, soon after.
+// All calls and callbacks are on the scheduler's thread; callbacks never come from within a call, and do not destroy
+// the source, except OnEnded.
 class CheckpointSource {
  public:
   struct Captured {
@@ -40,13 +44,14 @@ class CheckpointSource {
    public:
     virtual ~Observer() = default;
     // The first copy has begun; `reader` gives all bytes of checkpoint 1, the live copy first, and ends after
-    // OnCaptured(1).
+    // OnCaptured(1). It fails if the source ends, or is destroyed, before that.
     virtual void OnSeeding(std::shared_ptr<CheckpointReader> reader) = 0;
     virtual void OnSeedingProgress(uint64_t pages_sent, uint64_t pages_dirty) = 0;
     virtual void OnSuspended(uint64_t epoch) = 0;
     virtual void OnCaptured(Captured captured) = 0;
-    // OK: after Stop. UNAVAILABLE: the source failed, a new one may work (helper died, suspend timed out).
-    // NOT_FOUND: the domain is gone, for good. FAILED_PRECONDITION: this domain can't be checkpointed on this host.
+    // OK: after Stop. UNAVAILABLE: the source failed, a new one may work (helper died, suspend timed out, PermitResume
+    // was late). NOT_FOUND: the domain is gone, for good, whether a checkpoint was asked for or not.
+    // FAILED_PRECONDITION: this domain can't be checkpointed on this host.
     virtual void OnEnded(absl::Status status) = 0;
   };
 

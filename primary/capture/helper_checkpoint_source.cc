@@ -74,7 +74,7 @@ void HelperCheckpointSource::Start(CheckpointSource::Observer* observer) {
     timer_ = Scheduler::kNoTimer;
     if (launched.ok()) {
       // The helper may have died already; its reader then says so.
-      observer_->OnSeeding(seeding_);
+      AnnounceSeeding();
     } else {
       End(launched);
     }
@@ -157,7 +157,14 @@ void HelperCheckpointSource::Stop() {
   Expect(2 * options_.suspend_timeout + kSlack, "the end that was asked for");
 }
 
+void HelperCheckpointSource::AnnounceSeeding() {
+  if (std::exchange(seeding_announced_, true)) return;
+  observer_->OnSeeding(seeding_);
+}
+
 void HelperCheckpointSource::OnMessage(const HelperToAgent& message) {
+  // If this loop was busy for long, the helper's first message is here before the timer of Start has fired.
+  if (!over()) AnnounceSeeding();
   if (over()) return;  // What it sent before it heard of it.
   if (message.has_seeding_progress() && epoch_ == 1 && phase_ == Phase::kCapturing) {
     observer_->OnSeedingProgress(message.seeding_progress().pages_written(), message.seeding_progress().pages_dirty());

@@ -64,6 +64,7 @@ class HelperCheckpointSource final : public CheckpointSource, private HelperProc
   void OnExit(const HelperProcess::Result& result) override;
 
   absl::Status Launch();
+  void AnnounceSeeding();
   void OnSuspended(const helper::v1::Suspended& suspended);
   void OnCaptured(const helper::v1::Captured& captured);
   absl::StatusOr<std::unique_ptr<CheckpointReader>> NewReader(int index, uint64_t length);
@@ -83,6 +84,7 @@ class HelperCheckpointSource final : public CheckpointSource, private HelperProc
   Phase phase_ = Phase::kNew;
   uint64_t epoch_ = 0;
   Ending ending_ = Ending::kNot;
+  bool seeding_announced_ = false;
   bool request_pending_ = false;  // For epoch_: waits for its staging file.
   helper::v1::Suspended suspended_;
   std::optional<StagingFile> files_[2];

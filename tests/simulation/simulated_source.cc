@@ -11,6 +11,8 @@ namespace romulus::simulation {
 namespace {
 
 constexpr absl::Duration kResumeTimeout = absl::Seconds(1);
+// The helper learns from the hypervisor that its domain is gone, whatever it is doing.
+constexpr absl::Duration kDomainWatchPeriod = absl::Milliseconds(50);
 
 }  // namespace
 
@@ -33,6 +35,7 @@ SimulatedSource::SimulatedSource(Host* host, std::shared_ptr<Domain> domain, Pro
 
 SimulatedSource::~SimulatedSource() {
   *here_ = false;
+  if (seeding_ != nullptr) seeding_->Cancel();
   if (ended_ || observer_ == nullptr || !host_->powered) return;
   // End of file on the helper's socket.
   host_->machine->After(random_->Between(absl::Milliseconds(1), absl::Milliseconds(50)),
@@ -52,6 +55,7 @@ void SimulatedSource::Start(Observer* observer) {
   observer_ = observer;
   ++host_->helpers;
   if (domain_->destroyed) return End(absl::NotFoundError("the domain is gone"), absl::Milliseconds(1));
+  WatchDomain();
   domain_->log_dirty = true;
   domain_->dirty.clear();
   seeding_ = std::make_shared<GrowingReader>();
@@ -64,9 +68,17 @@ void SimulatedSource::Start(Observer* observer) {
   });
 }
 
+void SimulatedSource::WatchDomain() {
+  host_->machine->After(kDomainWatchPeriod, [this, here = here_] {
+    if (!*here || ended_) return;
+    if (domain_->destroyed) return End(absl::NotFoundError("the domain is gone"), absl::ZeroDuration());
+    WatchDomain();
+  });
+}
+
 void SimulatedSource::RequestCheckpoint(uint64_t epoch) {
-  ROMULUS_CHECK(epoch == epoch_ + 1 && !awaiting_permit_);
   if (ended_) return;
+  ROMULUS_CHECK(epoch == epoch_ + 1 && !awaiting_permit_);
   Suspend(epoch);
 }
 
@@ -114,10 +126,13 @@ void SimulatedSource::PermitResume(uint64_t epoch) {
     captured.pause = host_->machine->now() - suspend_requested_;
     if (epoch > 1) captured.reader = std::make_shared<MemoryCheckpointReader>(bytes);
     ToAgent(absl::Microseconds(100), [this, captured, bytes = std::move(bytes)](Observer* observer) {
+      if (captured.epoch == 1) {
+        seeding_->Append(bytes);
+        seeding_->Finish();
+        // From now on it is the link's alone.
+        seeding_.reset();
+      }
       observer->OnCaptured(captured);
-      if (captured.epoch > 1) return;
-      seeding_->Append(bytes);
-      seeding_->Finish();
     });
   });
 }

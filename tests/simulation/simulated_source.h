@@ -50,6 +50,7 @@ class SimulatedSource final : public CheckpointSource {
 
  private:
   void ToAgent(absl::Duration delay, std::function<void(Observer*)> call);
+  void WatchDomain();
   void Suspend(uint64_t epoch);
   void End(absl::Status status, absl::Duration delay);
 
@@ -60,7 +61,7 @@ class SimulatedSource final : public CheckpointSource {
   const OnCapture on_capture_;
   Observer* observer_ = nullptr;
   std::shared_ptr<bool> here_ = std::make_shared<bool>(true);
-  std::shared_ptr<GrowingReader> seeding_;
+  std::shared_ptr<GrowingReader> seeding_;  // Until checkpoint 1 is captured.
   bool ended_ = false;
   bool awaiting_permit_ = false;
   uint64_t epoch_ = 0;
