@@ -14,10 +14,12 @@ namespace romulus {
 
 // The seam for the hypervisor on the secondary's side: one standby domain as a target of checkpoints.
 // Real side: HelperCheckpointTarget (a domain, a romulus-restore-helper process, the backends). Simulated side: in
-// tests/simulation. (They have tests of their own, not one contract suite yet: SPECIFICATION.md.)
+// tests/simulation. Both pass the contract suite of checkpoint_target_contract.h.
 //
 // Call order:  Prepare, OnPrepared(OK), FinishSeeding, (Apply)*, then Activate or Discard.
-// Discard may come at any time after Prepare, also after a failure, and is the only thing allowed after one.
+// Discard may come once at any time after Prepare, also after a failure, and then only OnDiscarded comes. It never
+// destroys a guest that runs by then. After OnBroken nothing else makes sense: Apply has no effect, Activate fails.
+// A target that is destroyed (its agent's death) calls nobody any more, starts no guest and stops none that runs.
 // All calls and callbacks are on the scheduler's thread, except the sink, which is the receiver's; callbacks never come
 // from within a call.
 class CheckpointTarget {
@@ -33,22 +35,25 @@ class CheckpointTarget {
     virtual ~Observer() = default;
     // OK: the domain exists (paused, empty), enough memory is reserved, the restore helper waits for the first copy,
     // which goes into `seed_sink`. Otherwise RESOURCE_EXHAUSTED (memory), FAILED_PRECONDITION (what is missing here
-    // and what to do), INTERNAL; nothing is left behind.
+    // and what to do), INTERNAL; nothing is left behind. The sink fails with UNAVAILABLE once the helper is gone, and
+    // with CANCELLED after Discard.
     virtual void OnPrepared(absl::Status status, std::shared_ptr<CheckpointSink> seed_sink, uint32_t domid) = 0;
-    // Checkpoint `epoch` has left this process' memory (the helper has read it).
+    // Checkpoint `epoch` has left this process' memory (the helper has read it); 1: after FinishSeeding.
+    // In order; OnActivated(OK) stands for those that have not come by then.
     virtual void OnApplied(uint64_t epoch) = 0;
-    // The standby is lost: it can't be activated any more. Not after OnActivated or OnDiscarded.
+    // The standby is lost: it can't be activated any more. Not after Activate, whose OnActivated then says it.
     virtual void OnBroken(absl::Status status) = 0;
+    // Once after Activate. Not OK: the guest does not run, here, and can be discarded.
     virtual void OnActivated(absl::Status status, ActivationTimes times) = 0;
-    // Domain, helper and xenstore nodes are gone.
+    // Domain, helper and xenstore nodes are gone, unless the guest runs.
     virtual void OnDiscarded() = 0;
   };
 
   virtual ~CheckpointTarget() = default;
   virtual void Prepare(const replication::v1::DomainDescription& domain, Observer* observer) = 0;
 
-  // The first copy is whole and verified: `tail` is its end, which the sink did not get (from the CHECKPOINT record on).
-  // Before this the helper can't take the copy for complete.
+  // The first copy is whole and verified: `tail` is its end, which the sink did not get (from the CHECKPOINT record
+  // on). Before this the helper can't take the copy for complete.
   virtual void FinishSeeding(std::string tail) = 0;
 
   // Queues a complete, verified checkpoint; never blocks. It is applied before any activation.

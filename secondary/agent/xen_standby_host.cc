@@ -9,6 +9,7 @@
 #include "common/xen/host_compatibility.h"
 #include "secondary/target/helper_checkpoint_target.h"
 #include "secondary/target/leftover_standbys.h"
+#include "secondary/target/xen_standby_guest.h"
 
 namespace romulus {
 
@@ -44,6 +45,7 @@ absl::Status XenStandbyHost::CheckSession(const replication::v1::OpenSession& op
 std::unique_ptr<CheckpointTarget> XenStandbyHost::NewTarget() {
   HelperCheckpointTarget::Options options;
   options.restore_helper = restore_helper_;
+  options.create_guest = XenStandbyGuest::Create;
   return std::make_unique<HelperCheckpointTarget>(*loop_, options);
 }
 

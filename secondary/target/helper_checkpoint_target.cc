@@ -38,7 +38,7 @@ void HelperCheckpointTarget::Prepare(const replication::v1::DomainDescription& d
   phase_ = Phase::kPreparing;
   observer_ = observer;
   worker_.Post([this, domain] {
-    absl::StatusOr<std::unique_ptr<StandbyGuest>> guest = StandbyGuest::Create(domain);
+    absl::StatusOr<std::unique_ptr<StandbyGuest>> guest = options_.create_guest(domain);
     StandbyDomainIds ids;
     if (guest.ok()) {
       guest_ = *std::move(guest);
@@ -58,7 +58,9 @@ void HelperCheckpointTarget::OnGuestCreated(absl::Status status, StandbyDomainId
   }
   if (absl::Status started = StartHelper(ids); !started.ok()) {
     phase_ = Phase::kBroken;
-    DestroyGuest([this, started] { observer_->OnPrepared(started, nullptr, 0); });
+    DestroyGuest([this, started] {
+      if (phase_ == Phase::kBroken) observer_->OnPrepared(started, nullptr, 0);
+    });
     return;
   }
   phase_ = Phase::kReceiving;
@@ -120,7 +122,7 @@ void HelperCheckpointTarget::Activate() {
   ROMULUS_CHECK(phase_ == Phase::kReceiving || phase_ == Phase::kBroken);
   if (phase_ == Phase::kBroken) {
     loop_.Post([alive = std::weak_ptr<int>(alive_), this] {
-      if (alive.expired()) return;
+      if (alive.expired() || phase_ != Phase::kBroken) return;
       observer_->OnActivated(absl::FailedPreconditionError("the standby had been lost before"), {});
     });
     return;

@@ -30,6 +30,7 @@ class HelperCheckpointTarget final : public CheckpointTarget, private HelperProc
   struct Options {
     // Path of romulus-restore-helper.
     std::string restore_helper;
+    CreateStandbyGuest create_guest;
     // From Activate until the last checkpoint is applied.
     absl::Duration restore_timeout = absl::Minutes(2);
   };
@@ -43,6 +44,9 @@ class HelperCheckpointTarget final : public CheckpointTarget, private HelperProc
   void Apply(uint64_t epoch, std::string bytes) override;
   void Activate() override;
   void Discard() override;
+
+  // Of the helper, for tests; 0 when there is none.
+  pid_t helper_pid() const { return helper_ == nullptr ? 0 : helper_->pid(); }
 
  private:
   enum class Phase { kIdle, kPreparing, kReceiving, kRestoring, kStarting, kActive, kBroken, kDiscarding, kGone };

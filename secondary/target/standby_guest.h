@@ -1,57 +1,45 @@
 #ifndef ROMULUS_SECONDARY_TARGET_STANDBY_GUEST_H_
 #define ROMULUS_SECONDARY_TARGET_STANDBY_GUEST_H_
 
+#include <cstdint>
+#include <functional>
 #include <memory>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "common/xen/handles.h"
-#include "common/xen/xenstore.h"
 #include "proto/replication/v1/domain.pb.h"
-#include "secondary/target/bridge_port.h"
-#include "secondary/target/standby_domain.h"
-#include "secondary/target/vif_backend.h"
+#include "secondary/target/domain_nodes.h"
 
 namespace romulus {
 
-// A standby as a whole: its domain, console and network backends, ready so that after the restore only the rings have
-// to be connected. Owns its connections to Xen and to the kernel. Blocking; one thread at a time.
+// A standby as a whole, but for its memory's contents: its domain, console and network backends, ready so that after
+// the restore only the rings have to be connected. Blocking; one thread at a time. Real side: XenStandbyGuest.
+// Destruction leaves the domain as it is.
 class StandbyGuest {
  public:
-  // Codes as CheckpointTarget::Observer::OnPrepared; after an error nothing is left behind.
-  static absl::StatusOr<std::unique_ptr<StandbyGuest>> Create(const replication::v1::DomainDescription& description);
+  virtual ~StandbyGuest() = default;
 
   // After the restore has completed: runs the guest and announces it once. An error before it runs leaves it paused; it
   // may then be destroyed.
-  absl::Status Run(uint64_t store_mfn);
-  bool running() const { return running_; }
+  virtual absl::Status Run(uint64_t store_mfn) = 0;
+  virtual bool running() const = 0;
 
   // Once, after Run: what the guest's users need not wait for.
-  void Settle(uint64_t store_mfn, uint64_t console_mfn) { domain_->Settle(store_mfn, console_mfn); }
+  virtual void Settle(uint64_t store_mfn, uint64_t console_mfn) = 0;
 
   // Announces all interfaces again, now that they may be connected. True: all of them are connected, so that this was
   // the last one needed.
-  bool AnnounceAgain();
+  virtual bool AnnounceAgain() = 0;
 
   // Precondition, checked: it does not run.
-  absl::Status Destroy();
+  virtual absl::Status Destroy() = 0;
 
-  const StandbyDomainIds& ids() const { return domain_->ids(); }
-
- private:
-  StandbyGuest() = default;
-  void Announce();
-  absl::Status CreateDevices(const replication::v1::DomainDescription& description);
-
-  ToolLoggerHandle logger_;
-  XcInterface xc_;
-  std::unique_ptr<Xenstore> store_;
-  std::unique_ptr<BridgePorts> ports_;
-  std::unique_ptr<StandbyDomain> domain_;
-  std::vector<std::unique_ptr<VifBackend>> vifs_;
-  bool running_ = false;
+  virtual const StandbyDomainIds& ids() const = 0;
 };
+
+// Codes as CheckpointTarget::Observer::OnPrepared; after an error nothing is left behind. Any thread.
+using CreateStandbyGuest =
+    std::function<absl::StatusOr<std::unique_ptr<StandbyGuest>>(const replication::v1::DomainDescription& description)>;
 
 }  // namespace romulus
 

@@ -24,6 +24,7 @@
 #include "secondary/target/helper_checkpoint_target.h"
 #include "secondary/target/leftover_standbys.h"
 #include "secondary/target/readiness.h"
+#include "secondary/target/xen_standby_guest.h"
 
 extern "C" {
 #include <xen/arch-x86/xen.h>
@@ -202,6 +203,7 @@ int ShowHost(const Arguments& arguments, bool clean) {
 
 int Run(int argc, char** argv) {
   Arguments arguments;
+  arguments.target.create_guest = XenStandbyGuest::Create;
   arguments.target.restore_helper = "/opt/romulus/bin/romulus-restore-helper";
   arguments.domain.set_type(replication::v1::PVH);
   arguments.domain.set_vcpu_count(1);

@@ -7,13 +7,16 @@ namespace romulus::simulation {
 class SimulatedTarget::Sink final : public CheckpointSink {
  public:
   absl::Status Write(absl::Span<const char> bytes) override {
-    bytes_.append(bytes.data(), bytes.size());
-    return absl::OkStatus();
+    if (ended_.ok()) bytes_.append(bytes.data(), bytes.size());
+    return ended_;
   }
   std::string Take() { return std::move(bytes_); }
+  // Nobody reads any more.
+  void End(absl::Status status) { ended_ = std::move(status); }
 
  private:
   std::string bytes_;
+  absl::Status ended_;
 };
 
 SimulatedTarget::SimulatedTarget(Host* host, Process agent, Random* random, Hooks hooks)
@@ -41,7 +44,8 @@ void SimulatedTarget::Prepare(const replication::v1::DomainDescription&, Observe
   if (host_->failing_prepares > 0) {
     --host_->failing_prepares;
     state_ = State::kBroken;
-    ToAgent(creation, [](Observer* observer) {
+    ToAgent(creation, [this](Observer* observer) {
+      if (state_ == State::kDiscarding) return;
       observer->OnPrepared(absl::UnavailableError("simulated: the domain could not be created"), nullptr, 0);
     });
     return;
@@ -56,6 +60,7 @@ void SimulatedTarget::Prepare(const replication::v1::DomainDescription&, Observe
 
 void SimulatedTarget::FinishSeeding(std::string tail) {
   ROMULUS_CHECK(state_ != State::kDiscarding);
+  seeded_ = true;
   queue_.emplace_back(1, sink_->Take() + tail);
   Work();
 }
@@ -67,8 +72,14 @@ void SimulatedTarget::Apply(uint64_t epoch, std::string bytes) {
 }
 
 void SimulatedTarget::Activate() {
-  ROMULUS_CHECK(!activating_);
+  ROMULUS_CHECK(!activating_ && state_ != State::kDiscarding && state_ != State::kRunning);
   activating_ = true;
+  if (state_ == State::kBroken)
+    return FailActivation(absl::FailedPreconditionError("the standby had been lost before"));
+  if (!seeded_) {
+    state_ = State::kBroken;
+    return FailActivation(absl::UnavailableError("the restore helper: the stream ended within the first copy"));
+  }
   Work();
 }
 
@@ -99,10 +110,7 @@ void SimulatedTarget::Work() {
     if (host_->failing_activations > 0) {
       --host_->failing_activations;
       state_ = State::kBroken;
-      ToAgent(absl::ZeroDuration(), [](Observer* observer) {
-        observer->OnActivated(absl::InternalError("simulated: the vif's backend did not connect"), {});
-      });
-      return;
+      return FailActivation(absl::InternalError("simulated: the vif's backend did not connect"));
     }
     if (hooks_.partial != nullptr) ApplyCheckpoint(hooks_.partial(), false, domain_->memory);
     state_ = State::kRunning;
@@ -110,17 +118,21 @@ void SimulatedTarget::Work() {
     host_->kernel->AddVif(domain_->vif());
     hooks_.on_run(domain_->memory);
     domain_->started = true;
-    ToAgent(absl::Milliseconds(1), [](Observer* observer) { observer->OnActivated(absl::OkStatus(), {}); });
+    ToAgent(absl::Milliseconds(1), [this](Observer* observer) {
+      if (state_ == State::kRunning) observer->OnActivated(absl::OkStatus(), {});
+    });
   });
 }
 
 void SimulatedTarget::Discard() {
-  ROMULUS_CHECK(state_ != State::kDiscarding && state_ != State::kRunning);
+  ROMULUS_CHECK(state_ != State::kDiscarding);
   state_ = State::kDiscarding;
   queue_.clear();
+  if (sink_ != nullptr) sink_->End(absl::CancelledError("the standby is being discarded"));
   host_->machine->After(random_->Between(absl::Milliseconds(2), absl::Milliseconds(100)), [this, here = here_] {
     if (!*here) return;
-    if (domain_ != nullptr) {
+    // One that runs is the guest, and stays.
+    if (domain_ != nullptr && !domain_->started) {
       host_->Destroy(domain_);
       --host_->helpers;
     }
@@ -134,8 +146,16 @@ void SimulatedTarget::KillHelper() {
 
 void SimulatedTarget::Break(absl::Status status) {
   state_ = State::kBroken;
+  sink_->End(status);
+  if (activating_) return FailActivation(std::move(status));
   ToAgent(absl::Milliseconds(2), [this, status](Observer* observer) {
-    if (state_ == State::kBroken) observer->OnBroken(status);
+    if (state_ == State::kBroken && !activating_) observer->OnBroken(status);
+  });
+}
+
+void SimulatedTarget::FailActivation(absl::Status status) {
+  ToAgent(absl::Milliseconds(1), [this, status](Observer* observer) {
+    if (state_ == State::kBroken) observer->OnActivated(status, {});
   });
 }
 

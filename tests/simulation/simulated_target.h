@@ -41,6 +41,7 @@ class SimulatedTarget final : public CheckpointTarget {
   void ToAgent(absl::Duration delay, std::function<void(Observer*)> call);
   void Work();
   void Break(absl::Status status);
+  void FailActivation(absl::Status status);
 
   Host* const host_;
   const Process agent_;
@@ -51,6 +52,7 @@ class SimulatedTarget final : public CheckpointTarget {
   std::shared_ptr<Domain> domain_;
   std::shared_ptr<Sink> sink_;
   std::deque<std::pair<uint64_t, std::string>> queue_;
+  bool seeded_ = false;
   bool working_ = false;
   bool activating_ = false;
   enum class State { kWaiting, kBroken, kDiscarding, kRunning } state_ = State::kWaiting;

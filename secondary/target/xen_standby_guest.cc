@@ -1,4 +1,4 @@
-#include "secondary/target/standby_guest.h"
+#include "secondary/target/xen_standby_guest.h"
 
 #include <string>
 #include <utility>
@@ -10,9 +10,9 @@
 
 namespace romulus {
 
-absl::StatusOr<std::unique_ptr<StandbyGuest>> StandbyGuest::Create(
+absl::StatusOr<std::unique_ptr<StandbyGuest>> XenStandbyGuest::Create(
     const replication::v1::DomainDescription& description) {
-  std::unique_ptr<StandbyGuest> guest(new StandbyGuest());
+  std::unique_ptr<XenStandbyGuest> guest(new XenStandbyGuest());
   // libxc says nothing that the statuses don't.
   guest->logger_ = NewToolLogger([](xentoollog_level, const std::string&) {});
   absl::StatusOr<XcInterface> xc = OpenXenControl(guest->logger_.get());
@@ -36,7 +36,7 @@ absl::StatusOr<std::unique_ptr<StandbyGuest>> StandbyGuest::Create(
   return guest;
 }
 
-absl::Status StandbyGuest::CreateDevices(const replication::v1::DomainDescription& description) {
+absl::Status XenStandbyGuest::CreateDevices(const replication::v1::DomainDescription& description) {
   if (absl::Status status = WriteConsole(*store_, ids(), description.console()); !status.ok()) return status;
   for (const replication::v1::Vif& vif : description.vifs()) {
     absl::StatusOr<std::unique_ptr<VifBackend>> backend = VifBackend::Create(*store_, *ports_, ids().domid, vif);
@@ -46,14 +46,14 @@ absl::Status StandbyGuest::CreateDevices(const replication::v1::DomainDescriptio
   return absl::OkStatus();
 }
 
-absl::Status StandbyGuest::Run(uint64_t store_mfn) {
+absl::Status XenStandbyGuest::Run(uint64_t store_mfn) {
   if (absl::Status status = domain_->Run(store_mfn); !status.ok()) return status;
   running_ = true;
   Announce();
   return absl::OkStatus();
 }
 
-bool StandbyGuest::AnnounceAgain() {
+bool XenStandbyGuest::AnnounceAgain() {
   // Asked first: an announcement is complete only where the port was connected before it.
   bool all_connected = true;
   for (const std::unique_ptr<VifBackend>& vif : vifs_) {
@@ -64,7 +64,7 @@ bool StandbyGuest::AnnounceAgain() {
   return all_connected;
 }
 
-void StandbyGuest::Announce() {
+void XenStandbyGuest::Announce() {
   for (const std::unique_ptr<VifBackend>& vif : vifs_) {
     if (absl::Status status = vif->Announce(); !status.ok()) {
       LogWarning("can't announce ", vif->interface(), ": ", status.message());
@@ -72,7 +72,7 @@ void StandbyGuest::Announce() {
   }
 }
 
-absl::Status StandbyGuest::Destroy() {
+absl::Status XenStandbyGuest::Destroy() {
   ROMULUS_CHECK(!running_);
   for (const std::unique_ptr<VifBackend>& vif : vifs_) vif->TearDown();
   return domain_->Destroy();

@@ -1,0 +1,48 @@
+#ifndef ROMULUS_SECONDARY_TARGET_XEN_STANDBY_GUEST_H_
+#define ROMULUS_SECONDARY_TARGET_XEN_STANDBY_GUEST_H_
+
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/xen/handles.h"
+#include "common/xen/xenstore.h"
+#include "proto/replication/v1/domain.pb.h"
+#include "secondary/target/bridge_port.h"
+#include "secondary/target/standby_domain.h"
+#include "secondary/target/standby_guest.h"
+#include "secondary/target/vif_backend.h"
+
+namespace romulus {
+
+// The real StandbyGuest. Owns its connections to Xen and to the kernel.
+class XenStandbyGuest final : public StandbyGuest {
+ public:
+  // As CreateStandbyGuest.
+  static absl::StatusOr<std::unique_ptr<StandbyGuest>> Create(const replication::v1::DomainDescription& description);
+
+  absl::Status Run(uint64_t store_mfn) override;
+  bool running() const override { return running_; }
+  void Settle(uint64_t store_mfn, uint64_t console_mfn) override { domain_->Settle(store_mfn, console_mfn); }
+  bool AnnounceAgain() override;
+  absl::Status Destroy() override;
+  const StandbyDomainIds& ids() const override { return domain_->ids(); }
+
+ private:
+  XenStandbyGuest() = default;
+  void Announce();
+  absl::Status CreateDevices(const replication::v1::DomainDescription& description);
+
+  ToolLoggerHandle logger_;
+  XcInterface xc_;
+  std::unique_ptr<Xenstore> store_;
+  std::unique_ptr<BridgePorts> ports_;
+  std::unique_ptr<StandbyDomain> domain_;
+  std::vector<std::unique_ptr<VifBackend>> vifs_;
+  bool running_ = false;
+};
+
+}  // namespace romulus
+
+#endif  // ROMULUS_SECONDARY_TARGET_XEN_STANDBY_GUEST_H_

@@ -1,0 +1,55 @@
+#include <memory>
+
+#include "secondary/checkpoint_target_contract.h"
+#include "tests/simulation/simulated_target.h"
+
+namespace romulus::simulation {
+namespace {
+
+// The simulated side of the seam: a host on the virtual clock.
+class SimulatedTargetHarness final : public CheckpointTargetHarness {
+ public:
+  std::unique_ptr<CheckpointTarget> NewTarget() override {
+    SimulatedTarget::Hooks hooks;
+    hooks.on_run = [this](const GuestMemory& memory) { memory_ = memory; };
+    auto target = std::make_unique<SimulatedTarget>(&host_, agent_, &random_, hooks);
+    latest_ = target.get();
+    return target;
+  }
+
+  bool RunUntil(const std::function<bool()>& condition) override {
+    const absl::Duration end = clock_.now() + absl::Minutes(10);
+    while (!condition()) {
+      if (clock_.now() > end || !clock_.RunNext()) return false;
+    }
+    return true;
+  }
+  void Settle() override {
+    bool over = false;
+    clock_.After(absl::Seconds(5), [&] { over = true; });
+    while (!over) clock_.RunNext();
+  }
+
+  bool exists() override { return !host_.domains.empty(); }
+  bool runs() override { return exists() && host_.domains.begin()->second->Runs(); }
+  uint64_t page(int number) override { return memory_.pages[number].words[0]; }
+  bool helper_runs() override { return host_.helpers > 0; }
+
+  void FailToCreate() override { host_.failing_prepares = 1; }
+  void FailToRun() override { host_.failing_activations = 1; }
+  void KillHelper() override { latest_->KillHelper(); }
+
+ private:
+  VirtualClock clock_;
+  Random random_{1};
+  Host host_{"host", &clock_, nullptr};
+  Process agent_{&clock_, host_.gate};
+  GuestMemory memory_;
+  SimulatedTarget* latest_ = nullptr;
+};
+
+INSTANTIATE_TEST_SUITE_P(Simulated, CheckpointTargetContract,
+                         testing::Values([] { return std::make_unique<SimulatedTargetHarness>(); }));
+
+}  // namespace
+}  // namespace romulus::simulation
