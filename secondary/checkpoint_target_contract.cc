@@ -278,6 +278,13 @@ TEST_P(CheckpointTargetContract, AHelperThatDiesUnnoticedFailsTheActivation) {
   EXPECT_FALSE(harness_->runs());
 }
 
+TEST_P(CheckpointTargetContract, AHelperThatDiesInAnActivationFailsItOrComesTooLate) {
+  RunTo(Place::kActivating);
+  harness_->KillHelper();
+  RunUntil([&] { return activated_.has_value(); });
+  EXPECT_EQ(activated_->ok(), harness_->runs());
+}
+
 // ---- the end ----
 
 TEST_P(CheckpointTargetContract, DiscardAnywhereLeavesNothing) {
