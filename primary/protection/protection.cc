@@ -19,12 +19,18 @@ constexpr int kCommitTimeoutFactor = 10;
 
 constexpr int kUnpauseTriesMax = 10;
 
-constexpr Timer kTimers[] = {Timer::kReconnect, Timer::kEpoch, Timer::kCommit, Timer::kStop, Timer::kEnforce};
+constexpr Timer kTimers[] = {Timer::kReconnect, Timer::kEpoch, Timer::kBoundary,
+                             Timer::kCommit,    Timer::kStop,  Timer::kEnforce};
 
 // The secondary takes no session from us, whenever we ask.
 bool IsRefusal(const absl::Status& status) {
   return status.code() == absl::StatusCode::kFailedPrecondition ||
          status.code() == absl::StatusCode::kInvalidArgument || status.code() == absl::StatusCode::kResourceExhausted;
+}
+
+// So slow that one late commit changes little, so fast that a new load is known after a dozen checkpoints.
+absl::Duration Smoothed(absl::Duration usual, absl::Duration latest) {
+  return usual == absl::ZeroDuration() ? latest : usual + (latest - usual) / 8;
 }
 
 absl::Status TooLow(uint64_t asked, uint64_t highest) {
@@ -138,6 +144,8 @@ void Protection::On(const event::SessionAccepted&) {
     return Enforce();
   }
   state_ = Seeding{};
+  marked_epoch_.reset();
+  usual_commit_ = usual_suspend_ = usual_copy_ = absl::ZeroDuration();
   source_ = Source::kRunning;
   Do(action::StartSource{});
   Enforce();
@@ -161,6 +169,7 @@ void Protection::On(const event::Suspended& e) {
     Do(action::PermitResume{e.epoch});
     return;
   }
+  if (in<Replicating>()) return SuspendedWhileReplicating(e);
   if (in<Seeding>()) {
     ROMULUS_CHECK(e.epoch == 1);
     state_ = Capturing{1, {}, false};
@@ -175,31 +184,93 @@ void Protection::On(const event::Suspended& e) {
   }
   standby_may_exist_ = true;
   output_ = output_wanted_ = Output::kHeld;
-  Do(action::OpenEpoch{e.epoch});
+  Mark(e.epoch);
+  Do(action::PermitResume{e.epoch});
+}
+
+void Protection::Mark(uint64_t ended_epoch) {
+  ROMULUS_CHECK(!marked_epoch_.has_value());
+  marked_epoch_ = ended_epoch;
+  Do(action::OpenEpoch{ended_epoch});
+}
+
+void Protection::SuspendedWhileReplicating(const event::Suspended& e) {
+  Replicating& replicating = *in<Replicating>();
+  ROMULUS_CHECK(replicating.next == Next::kRequested && e.epoch == replicating.epoch + 1);
+  replicating.after_next_start = e.now;
+  if (marked_epoch_.has_value()) {
+    replicating.next = Next::kSuspended;
+    Do(action::ArmTimer{Timer::kBoundary, usual_copy_});
+    return;
+  }
+  // The epoch before ended without a mark.
+  replicating.next = Next::kResumed;
+  Mark(e.epoch);
   Do(action::PermitResume{e.epoch});
 }
 
 void Protection::On(const event::Captured& e) {
   if (source_ == Source::kStopping) return;
+  usual_suspend_ = Smoothed(usual_suspend_, e.suspend);
+  usual_copy_ = Smoothed(usual_copy_, e.copy);
+  if (Replicating* replicating = in<Replicating>()) {
+    ROMULUS_CHECK(replicating->next == Next::kResumed && e.epoch == replicating->epoch + 1);
+    replicating->next = Next::kCaptured;
+    return;
+  }
   Capturing* capturing = in<Capturing>();
   ROMULUS_CHECK(capturing != nullptr && capturing->suspended && capturing->epoch == e.epoch);
-  state_ = Replicating{e.epoch, capturing->next_epoch_start};
+  Replicate(e.epoch, capturing->next_epoch_start, e.now);
+}
+
+void Protection::Replicate(uint64_t epoch, absl::Duration next_epoch_start, absl::Duration captured_at) {
+  state_ = Replicating{epoch, next_epoch_start, captured_at, Next::kNone, {}};
   Do(action::ArmTimer{Timer::kCommit, kCommitTimeoutFactor * config_.link_timeout});
   // Checkpoint 1 has been on its way since SeedingBegun.
-  if (e.epoch > 1) Do(action::SendCheckpoint{e.epoch});
+  if (epoch > 1) Do(action::SendCheckpoint{epoch});
+  if (usual_commit_ == absl::ZeroDuration()) return;
+  // So early that the commit is to be expected in the middle of the next copy; but not in its first half, where
+  // suspending and sending would only be in each other's way, and the guest would hardly run.
+  absl::Duration early = std::max(usual_commit_ - usual_suspend_ - usual_copy_ / 2, usual_commit_ / 2);
+  absl::Duration due = std::max(next_epoch_start + config_.interval, captured_at + early);
+  Do(action::ArmTimer{Timer::kEpoch, std::max(due - captured_at, absl::ZeroDuration())});
 }
 
 void Protection::On(const event::Commit& e) {
-  Replicating* replicating = in<Replicating>();
-  if (replicating == nullptr || replicating->epoch != e.epoch) {
+  if (!in<Replicating>() || in<Replicating>()->epoch != e.epoch) {
     if (in_session() || in<Connecting>()) Misbehaved(absl::StrCat("commit of epoch ", e.epoch, " in ", state_name()));
     return;
   }
+  const Replicating done = *in<Replicating>();
   committed_epoch_ = e.epoch;
   failed_attempts_ = 0;
-  Do(action::CancelTimer{Timer::kCommit});
-  Do(action::ReleaseEpoch{e.epoch});
-  RequestNext(e.epoch + 1, replicating->next_epoch_start, e.now);
+  // That of checkpoint 1 is none: it was sent while it was made.
+  if (e.epoch > 1) usual_commit_ = Smoothed(usual_commit_, e.now - done.captured_at);
+  for (Timer timer : {Timer::kCommit, Timer::kEpoch, Timer::kBoundary}) Do(action::CancelTimer{timer});
+  Do(action::NoteCommit{e.epoch});
+  // A mark that stands further back, behind epochs that are not committed yet, stays.
+  if (marked_epoch_ == e.epoch) {
+    marked_epoch_.reset();
+    Do(action::ReleaseEpoch{e.epoch});
+  }
+  const uint64_t next = e.epoch + 1;
+  switch (done.next) {
+    case Next::kNone:
+      return RequestNext(next, done.next_epoch_start, e.now);
+    case Next::kRequested:
+      state_ = Capturing{next, {}, false};
+      return;
+    case Next::kSuspended:
+      state_ = Capturing{next, done.after_next_start, true};
+      Mark(next);
+      Do(action::PermitResume{next});
+      return;
+    case Next::kResumed:
+      state_ = Capturing{next, done.after_next_start, true};
+      return;
+    case Next::kCaptured:
+      return Replicate(next, done.after_next_start, e.now);
+  }
 }
 
 void Protection::RequestNext(uint64_t epoch, absl::Duration epoch_start, absl::Duration now) {
@@ -233,8 +304,7 @@ void Protection::StopSession(Aftermath aftermath, absl::Status why, std::vector<
   ROMULUS_CHECK(link_ == Link::kOpen);
   if (aftermath == Aftermath::kRetry && !create_requests_.empty()) aftermath = Aftermath::kFail;
   if (!why.ok()) NoteError(why);
-  Do(action::CancelTimer{Timer::kEpoch});
-  Do(action::CancelTimer{Timer::kCommit});
+  for (Timer timer : {Timer::kEpoch, Timer::kBoundary, Timer::kCommit}) Do(action::CancelTimer{timer});
   StopSource();
   Do(action::SendStopSession{why.ok() ? "protection is being deleted" : std::string(why.message())});
   Do(action::ArmTimer{Timer::kStop, config_.link_timeout});
@@ -349,7 +419,8 @@ void Protection::WantLossPolicy() {
 void Protection::Unwind(Aftermath aftermath, absl::Status why, std::vector<RequestId> requests) {
   if (aftermath == Aftermath::kRetry && !create_requests_.empty()) aftermath = Aftermath::kFail;
   if (!why.ok()) NoteError(why);
-  for (Timer timer : {Timer::kEpoch, Timer::kCommit, Timer::kStop, Timer::kReconnect}) Do(action::CancelTimer{timer});
+  for (Timer timer : {Timer::kEpoch, Timer::kBoundary, Timer::kCommit, Timer::kStop, Timer::kReconnect})
+    Do(action::CancelTimer{timer});
   StopSource();
   state_ = Unwinding{aftermath, std::move(why), std::move(requests)};
   if (source_ == Source::kNone) return AfterUnwinding();
@@ -651,6 +722,17 @@ void Protection::On(const event::TimerFired& e) {
         uint64_t epoch = running->epoch;
         state_ = Capturing{epoch, {}, false};
         Do(action::RequestCheckpoint{epoch});
+      } else if (Replicating* replicating = in<Replicating>();
+                 replicating != nullptr && replicating->next == Next::kNone) {
+        replicating->next = Next::kRequested;
+        Do(action::RequestCheckpoint{replicating->epoch + 1});
+      }
+      return;
+    case Timer::kBoundary:
+      if (Replicating* replicating = in<Replicating>();
+          replicating != nullptr && replicating->next == Next::kSuspended) {
+        replicating->next = Next::kResumed;
+        Do(action::PermitResume{replicating->epoch + 1});
       }
       return;
     case Timer::kCommit:
@@ -753,8 +835,8 @@ void Protection::On(const event::EffectFailed& e) {
       // The guest must go on, but this checkpoint must never be committed: output of two epochs would be released
       // together, or (epoch 1) flow without being held. So the session ends; until then, what is held stays held.
       Capturing* capturing = in<Capturing>();
-      ROMULUS_CHECK(capturing != nullptr);
-      uint64_t epoch = capturing->epoch;
+      ROMULUS_CHECK(capturing != nullptr || in<Replicating>());
+      uint64_t epoch = capturing != nullptr ? capturing->epoch : in<Replicating>()->epoch + 1;
       Do(action::CancelTransfer{});
       Do(action::PermitResume{epoch});
       if (epoch == 1) standby_may_exist_ = false;  // Its reader is cancelled before its end: it can't become whole.

@@ -32,11 +32,19 @@ namespace romulus::protection {
 //  StandbyFailed    !        misbehaved  void       void                           void             -
 //  FenceReceived    !        misbehaved  fence      fence                          -                -
 //  Suspended        !        !           open epoch Capturing(n): open epoch       permit resume    permit resume
-//  Captured         !        !           !          Capturing(n): send; else !     -                -
+//  Captured         !        !           !          Capturing(n): send             -                -
+//                   (while Replicating(n-1), Suspended and Captured as below)
 //  SourceEnded      !        !           local failure (with session)              remember         go on
 //  Delete           end      end/try     stop session                              join             end/try
 //  Fenced: everything that comes from link or source is ignored, but a suspended guest's resume is permitted (it stays
 //  paused) and a repeated Fence is answered. Ended: everything from outside is ignored; requests are answered.
+//
+// The next checkpoint is taken while the one before is still on its way, so that, as far as can be foreseen, the commit
+// comes while the guest is suspended and copied anyway. What the guest sends once it runs again must stand behind a
+// mark in the egress buffer, which has room for one mark (OpenEpoch). So a guest suspended for checkpoint n+1 while n
+// is uncommitted waits for its mark until n is committed, but not for longer than it takes to copy it: the guest is
+// never paused for the network. If the commit has not come by then, epoch n+1 ends without a mark: the next mark, the
+// end of epoch n+2 or a later one, stands for it, too, and so does that one's commit.
 //
 // Why output may leave, in each case where a packet leaves that no commit covers:
 //  - Seeding until the first OpenEpoch: by SessionAccepted the secondary has destroyed every older standby, and
@@ -65,9 +73,20 @@ class Protection {
     absl::Duration next_epoch_start;  // Set once suspended: the start of epoch + 1.
     bool suspended = false;
   };
-  struct Replicating {  // Checkpoint `epoch` is captured and on its way; the guest executes epoch + 1.
+  // Of the checkpoint that is taken while the one before is on its way.
+  enum class Next {
+    kNone,       // The guest executes epoch + 1.
+    kRequested,  // ...and is asked to suspend.
+    kSuspended,  // It waits for its mark.
+    kResumed,    // It executes epoch + 2, or is about to.
+    kCaptured,   // Checkpoint epoch + 1 is captured, and waits for its turn to be sent.
+  };
+  struct Replicating {  // Checkpoint `epoch` is captured and on its way.
     uint64_t epoch = 0;
     absl::Duration next_epoch_start;
+    absl::Duration captured_at;
+    Next next = Next::kNone;
+    absl::Duration after_next_start;  // Of epoch + 2, from kSuspended on.
   };
   struct Running {  // The guest executes `epoch`; epoch - 1 is committed and released.
     uint64_t epoch = 0;
@@ -190,6 +209,10 @@ class Protection {
   void End(absl::Status why, bool release, std::vector<RequestId> requests);
   void EndSteps(int from_step);
   void RequestNext(uint64_t epoch, absl::Duration epoch_start, absl::Duration now);
+  void Mark(uint64_t ended_epoch);
+  void SuspendedWhileReplicating(const event::Suspended& e);
+  // Checkpoint `epoch` is captured and nothing is before it: it is on its way.
+  void Replicate(uint64_t epoch, absl::Duration next_epoch_start, absl::Duration captured_at);
   void ApplyUpdate(const event::UpdateRequested& update);
   void ReplyAll(std::vector<RequestId>& requests, const absl::Status& status);
   void NoteError(const absl::Status& status) { last_error_ = status; }
@@ -223,6 +246,12 @@ class Protection {
   std::optional<event::UpdateRequested> pending_update_;
   int failed_attempts_ = 0;
   uint64_t committed_epoch_ = 0;
+  // The epoch whose end is marked in the egress buffer and not yet released.
+  std::optional<uint64_t> marked_epoch_;
+  // Of this session, smoothed; zero as long as nothing is known.
+  absl::Duration usual_commit_;   // From captured to committed.
+  absl::Duration usual_suspend_;  // From requested to suspended.
+  absl::Duration usual_copy_;     // From suspended to copied.
   uint64_t sessions_ = 0;
   absl::Status last_error_;
 };

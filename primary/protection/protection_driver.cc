@@ -34,7 +34,7 @@ class ProtectionDriver::SourceRun : public CheckpointSource::Observer {
       : driver_(driver), source(std::move(source)) {}
 
   void OnSeeding(std::shared_ptr<CheckpointReader> reader) override {
-    driver_->reader_ = std::move(reader);
+    driver_->uncommitted_[1].reader = std::move(reader);
     driver_->Post(event::SeedingBegun{});
   }
   void OnSeedingProgress(uint64_t pages_sent, uint64_t) override {
@@ -85,8 +85,12 @@ struct ProtectionDriver::Executor {
   }
   absl::Status operator()(const action::ReleaseEpoch& a) {
     absl::Status status = Check(protection::Effect::kRelease, d.seams_.egress->ReleaseEpoch());
-    if (status.ok()) d.TraceCommit(a.epoch);
+    if (status.ok()) d.NoteRelease(a.epoch);
     return status;
+  }
+  absl::Status operator()(const action::NoteCommit& a) {
+    d.NoteCommit(a.epoch);
+    return absl::OkStatus();
   }
   absl::Status operator()(const action::PassThrough&) {
     return Check(protection::Effect::kPassThrough, d.seams_.egress->PassThrough());
@@ -129,11 +133,11 @@ struct ProtectionDriver::Executor {
     return absl::OkStatus();
   }
   absl::Status operator()(const action::SendCheckpoint& a) {
-    d.link_->link->SendCheckpoint(a.epoch, d.reader_);
+    d.link_->link->SendCheckpoint(a.epoch, d.uncommitted_[a.epoch].reader);
     return absl::OkStatus();
   }
   absl::Status operator()(const action::CancelTransfer&) {
-    if (d.reader_ != nullptr) std::exchange(d.reader_, nullptr)->Cancel();
+    d.CancelReaders();
     return absl::OkStatus();
   }
   absl::Status operator()(const action::StartSource&) {
@@ -201,7 +205,13 @@ ProtectionDriver::ProtectionDriver(std::string protection, const protection::Con
 ProtectionDriver::~ProtectionDriver() {
   ROMULUS_CHECK(!draining_);
   for (const auto& [name, id] : timers_) seams_.scheduler->Cancel(id);
-  if (reader_ != nullptr) reader_->Cancel();
+  CancelReaders();
+}
+
+void ProtectionDriver::CancelReaders() {
+  for (auto& [epoch, checkpoint] : uncommitted_) {
+    if (checkpoint.reader != nullptr) std::exchange(checkpoint.reader, nullptr)->Cancel();
+  }
 }
 
 void ProtectionDriver::Start(uint64_t generation, bool recovered, Done done) {
@@ -304,12 +314,13 @@ void ProtectionDriver::OnLinkClosed(LinkSession* session, absl::Status status) {
 }
 
 void ProtectionDriver::OnCaptured(CheckpointSource::Captured captured) {
-  uint64_t epoch = captured.epoch;
-  if (captured.reader != nullptr) reader_ = std::move(captured.reader);
-  captured_at_ = Now();
+  const event::Captured event{captured.epoch, Now(), captured.suspend, captured.copy};
+  Uncommitted& checkpoint = uncommitted_[captured.epoch];
+  if (captured.reader != nullptr) checkpoint.reader = std::move(captured.reader);
+  checkpoint.captured_at = Now();
   dirty_pages_last_ = captured.dirty_pages;
-  captured_ = std::move(captured);
-  Post(event::Captured{epoch});
+  checkpoint.captured = std::move(captured);
+  Post(event);
 }
 
 // An object must not go while one of its callbacks runs.
@@ -318,39 +329,50 @@ void ProtectionDriver::DropLater(std::shared_ptr<void> object) {
 }
 
 void ProtectionDriver::ForgetSession() {
-  captured_.reset();
+  uncommitted_.clear();
+  unreleased_.clear();
   epoch_started_.clear();
   commits_.clear();
   seeding_pages_sent_ = 0;
 }
 
-void ProtectionDriver::TraceCommit(uint64_t epoch) {
+void ProtectionDriver::NoteCommit(uint64_t epoch) {
   absl::Duration now = Now();
   ++checkpoints_committed_;
   commits_.push_back(now);
   if (commits_.size() > RecentSpread::kCapacity) commits_.pop_front();
   committed_state_at_ = epoch_started_[epoch + 1];
-  if (!captured_.has_value() || captured_->epoch != epoch) return;
 
+  const Uncommitted& checkpoint = uncommitted_[epoch];
   EpochTrace trace;
   trace.epoch = epoch;
-  trace.pause = captured_->pause;
-  trace.suspend = captured_->suspend;
-  trace.copy = captured_->copy;
-  trace.resume = captured_->resume;
-  trace.commit = now - captured_at_;
-  trace.dirty_pages = captured_->dirty_pages;
-  trace.bytes = captured_->length;
-  auto started = epoch_started_.find(epoch);
-  if (started != epoch_started_.end()) {
-    trace.output_delay = now - started->second;
-    output_delay_.Add(absl::ToInt64Nanoseconds(trace.output_delay));
-    dirty_pages_.Add(static_cast<int64_t>(trace.dirty_pages));
+  trace.pause = checkpoint.captured.pause;
+  trace.suspend = checkpoint.captured.suspend;
+  trace.copy = checkpoint.captured.copy;
+  trace.resume = checkpoint.captured.resume;
+  trace.commit = now - checkpoint.captured_at;
+  trace.dirty_pages = checkpoint.captured.dirty_pages;
+  trace.bytes = checkpoint.captured.length;
+  unreleased_.push_back(trace);
+  // Lets go of the reader: the source may use its memory again.
+  uncommitted_.erase(epoch);
+}
+
+void ProtectionDriver::NoteRelease(uint64_t epoch) {
+  const absl::Duration now = Now();
+  while (!unreleased_.empty() && unreleased_.front().epoch <= epoch) {
+    EpochTrace trace = unreleased_.front();
+    unreleased_.pop_front();
+    auto started = epoch_started_.find(trace.epoch);
+    if (started != epoch_started_.end()) {
+      trace.output_delay = now - started->second;
+      output_delay_.Add(absl::ToInt64Nanoseconds(trace.output_delay));
+      dirty_pages_.Add(static_cast<int64_t>(trace.dirty_pages));
+    }
+    pause_.Add(absl::ToInt64Nanoseconds(trace.pause));
+    observer_->OnCheckpoint(trace);
   }
-  pause_.Add(absl::ToInt64Nanoseconds(trace.pause));
   epoch_started_.erase(epoch_started_.begin(), epoch_started_.upper_bound(epoch));
-  captured_.reset();
-  observer_->OnCheckpoint(trace);
 }
 
 ProtectionDriver::Status ProtectionDriver::status() {
@@ -363,7 +385,9 @@ ProtectionDriver::Status ProtectionDriver::status() {
   status.dirty_pages = dirty_pages_.spread();
   status.dirty_pages_last = dirty_pages_last_;
   if (link_ != nullptr) status.sent_bytes = link_->link->sent_bytes();
-  if (captured_.has_value() && captured_->epoch > 1) status.staged_bytes = captured_->length;
+  for (const auto& [epoch, checkpoint] : uncommitted_) {
+    if (epoch > 1) status.staged_bytes += checkpoint.captured.length;
+  }
   if (commits_.size() > 1 && commits_.back() > commits_.front()) {
     status.checkpoints_per_second =
         static_cast<double>(commits_.size() - 1) / absl::ToDoubleSeconds(commits_.back() - commits_.front());

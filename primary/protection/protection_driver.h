@@ -120,7 +120,9 @@ class ProtectionDriver {
   void OnLinkClosed(LinkSession* session, absl::Status status);
   void DropLater(std::shared_ptr<void> object);
   void ForgetSession();
-  void TraceCommit(uint64_t epoch);
+  void CancelReaders();
+  void NoteCommit(uint64_t epoch);
+  void NoteRelease(uint64_t epoch);
   absl::Duration Now() const { return seams_.scheduler->Now(); }
 
   const std::string protection_;
@@ -142,11 +144,16 @@ class ProtectionDriver {
   std::shared_ptr<SourceRun> source_;
   std::vector<std::shared_ptr<LinkSession>> ending_links_;
 
-  std::shared_ptr<CheckpointReader> reader_;  // Of the checkpoint to be sent or being sent.
+  // A checkpoint that is to be sent or being sent: at most two.
+  struct Uncommitted {
+    std::shared_ptr<CheckpointReader> reader;
+    CheckpointSource::Captured captured;
+    absl::Duration captured_at;
+  };
+  std::map<uint64_t, Uncommitted> uncommitted_;  // By epoch.
 
   // Measurements.
-  std::optional<CheckpointSource::Captured> captured_;
-  absl::Duration captured_at_;
+  std::deque<EpochTrace> unreleased_;  // Committed, but what their epochs have sent is still held.
   std::map<uint64_t, absl::Duration> epoch_started_;
   std::deque<absl::Duration> commits_;
   std::optional<absl::Duration> committed_state_at_;

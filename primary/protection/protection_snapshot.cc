@@ -27,7 +27,7 @@ Protection::Snapshot Protection::snapshot() const {
   } else if (auto* capturing = std::get_if<Capturing>(&state_)) {
     in_epoch(capturing->epoch + (capturing->suspended ? 1 : 0), capturing->epoch);
   } else if (auto* replicating = std::get_if<Replicating>(&state_)) {
-    in_epoch(replicating->epoch + 1, replicating->epoch);
+    in_epoch(replicating->epoch + (replicating->next >= Next::kSuspended ? 2 : 1), replicating->epoch);
   } else if (auto* running = std::get_if<Running>(&state_)) {
     in_epoch(running->epoch, running->epoch);
   } else if (auto* stopping = std::get_if<StoppingSession>(&state_)) {
@@ -54,7 +54,7 @@ std::string Protection::state_name() const {
     std::string operator()(const Capturing& s) {
       return absl::StrCat(s.suspended ? "Capturing(" : "Suspending(", s.epoch, ")");
     }
-    std::string operator()(const Replicating& s) { return absl::StrCat("Replicating(", s.epoch, ")"); }
+    std::string operator()(const Replicating& s) { return absl::StrCat("Replicating(", s.epoch, Taking(s.next), ")"); }
     std::string operator()(const Running& s) { return absl::StrCat("Running(", s.epoch, ")"); }
     std::string operator()(const StoppingSession& s) { return absl::StrCat("StoppingSession(", For(s.aftermath), ")"); }
     std::string operator()(const Unwinding& s) { return absl::StrCat("Unwinding(", For(s.aftermath), ")"); }
@@ -63,6 +63,21 @@ std::string Protection::state_name() const {
       return absl::StrCat("Fenced(", s.generation, s.confirmed ? ")" : ", unconfirmed)");
     }
     std::string operator()(const Ended& s) { return s.why.ok() ? "Ended" : "Failed"; }
+    static const char* Taking(Next next) {
+      switch (next) {
+        case Next::kNone:
+          return "";
+        case Next::kRequested:
+          return ", suspending";
+        case Next::kSuspended:
+          return ", copying";
+        case Next::kResumed:
+          return ", copied";
+        case Next::kCaptured:
+          return ", captured";
+      }
+      return "";
+    }
     static const char* For(Aftermath aftermath) {
       switch (aftermath) {
         case Aftermath::kRetry:

@@ -14,6 +14,7 @@ struct Teller {
   std::string operator()(const action::AttachEgress&) { return "attach"; }
   std::string operator()(const action::OpenEpoch& a) { return absl::StrCat("end-epoch-", a.ended_epoch); }
   std::string operator()(const action::ReleaseEpoch& a) { return absl::StrCat("release-", a.epoch); }
+  std::string operator()(const action::NoteCommit&) { return ""; }
   std::string operator()(const action::PassThrough&) { return "pass-through"; }
   std::string operator()(const action::DiscardHeld&) { return "discard"; }
   std::string operator()(const action::DetachEgress&) { return "detach"; }
@@ -46,6 +47,8 @@ struct Teller {
         return "reconnect";
       case Timer::kEpoch:
         return "epoch-over";
+      case Timer::kBoundary:
+        return "copied";
       case Timer::kCommit:
         return "commit-overdue";
       case Timer::kStop:
@@ -134,6 +137,119 @@ TEST_F(Story, AGuestIsProtected) {
   // The commit took longer than the interval: the next one at once.
   EXPECT_EQ(On(event::Commit{2, At(1300)}), "release-2, request-3 => Suspending(3)");
   EXPECT_EQ(core->snapshot().committed_epoch, 2);
+}
+
+// The next checkpoint is taken while the one before is on its way. Here a commit takes 200 ms, a suspend 60 and a copy
+// 40, so the next suspend is due 200 - 60 - 20 = 120 ms after each capture.
+class OverlappingStory : public Story {
+ protected:
+  static event::Captured CapturedAt(uint64_t epoch, int64_t milliseconds) {
+    return {epoch, At(milliseconds), absl::Milliseconds(60), absl::Milliseconds(40)};
+  }
+  // Checkpoint 3 is on its way since 1500, and the next one is being taken.
+  void Suspending4() {
+    Running2();
+    On(event::TimerFired{Timer::kEpoch});
+    On(event::Suspended{2, At(1160)});
+    On(CapturedAt(2, 1200));
+    EXPECT_EQ(On(event::Commit{2, At(1400)}), "release-2, request-3 => Suspending(3)");
+    On(event::Suspended{3, At(1460)});
+    EXPECT_EQ(On(CapturedAt(3, 1500)),
+              "in 30s commit-overdue, send-checkpoint-3, in 120ms epoch-over => Replicating(3)");
+    EXPECT_EQ(On(event::TimerFired{Timer::kEpoch}), "request-4 => Replicating(3, suspending)");
+  }
+  // The same, suspended for checkpoint 4.
+  void Copying4() {
+    Suspending4();
+    EXPECT_EQ(On(event::Suspended{4, At(1680)}), "in 40ms copied => Replicating(3, copying)");
+  }
+  // The same, resumed without a mark.
+  void Unmarked4() {
+    Copying4();
+    EXPECT_EQ(On(event::TimerFired{Timer::kBoundary}), "resume-4 => Replicating(3, copied)");
+  }
+};
+
+TEST_F(OverlappingStory, ACommitBeforeTheSuspendChangesNothing) {
+  Suspending4();
+  EXPECT_EQ(On(event::Commit{3, At(1660)}), "release-3 => Suspending(4)");
+  EXPECT_EQ(On(event::Suspended{4, At(1680)}), "end-epoch-4, resume-4 => Capturing(4)");
+}
+
+TEST_F(OverlappingStory, ACommitDuringTheCopyMakesRoomForTheMark) {
+  Copying4();
+  EXPECT_EQ(core->snapshot().epoch, 5);
+  EXPECT_EQ(On(event::Commit{3, At(1700)}), "release-3, end-epoch-4, resume-4 => Capturing(4)");
+  EXPECT_EQ(On(CapturedAt(4, 1720)), "in 30s commit-overdue, send-checkpoint-4, in 120ms epoch-over => Replicating(4)");
+  // What came too late does nothing.
+  EXPECT_EQ(On(event::TimerFired{Timer::kBoundary}), " => Replicating(4)");
+}
+
+TEST_F(OverlappingStory, TheGuestNeverWaitsForACommitThatIsLate) {
+  Unmarked4();
+  // Its commit releases no more than epoch 3.
+  EXPECT_EQ(On(event::Commit{3, At(1730)}), "release-3 => Capturing(4)");
+  EXPECT_EQ(On(CapturedAt(4, 1740)),
+            "in 30s commit-overdue, send-checkpoint-4, in 123.75ms epoch-over => Replicating(4)");
+  // Nothing marks where epoch 4 ends, so its commit releases nothing; the next mark stands for both.
+  EXPECT_EQ(On(event::Commit{4, At(1750)}), "in 30ms epoch-over => Running(5)");
+  On(event::TimerFired{Timer::kEpoch});
+  EXPECT_EQ(On(event::Suspended{5, At(1850)}), "end-epoch-5, resume-5 => Capturing(5)");
+  On(CapturedAt(5, 1890));
+  EXPECT_EQ(On(event::Commit{5, At(1900)}).substr(0, 10), "release-5,");
+}
+
+TEST_F(OverlappingStory, ACheckpointWaitsForItsTurnToBeSent) {
+  Unmarked4();
+  EXPECT_EQ(On(CapturedAt(4, 1720)), " => Replicating(3, captured)");
+  // Nothing is taken on top of two.
+  EXPECT_EQ(On(event::TimerFired{Timer::kEpoch}), " => Replicating(3, captured)");
+  EXPECT_EQ(On(event::Commit{3, At(1900)}),
+            "release-3, in 30s commit-overdue, send-checkpoint-4, in 145ms epoch-over => Replicating(4)");
+}
+
+TEST_F(OverlappingStory, AnEpochAfterAnUnmarkedOneIsMarkedAtOnce) {
+  Unmarked4();
+  On(CapturedAt(4, 1720));
+  On(event::Commit{3, At(1900)});
+  On(event::TimerFired{Timer::kEpoch});
+  EXPECT_EQ(On(event::Suspended{5, At(2000)}), "end-epoch-5, resume-5 => Replicating(4, copied)");
+  // The mark stands behind epoch 5, which is not committed.
+  EXPECT_EQ(On(event::Commit{4, At(2100)}), " => Capturing(5)");
+  On(CapturedAt(5, 2110));
+  EXPECT_EQ(On(event::Commit{5, At(2200)}).substr(0, 10), "release-5,");
+}
+
+TEST_F(OverlappingStory, ALossWhileTheGuestWaitsStopsTheSourceWhichResumesIt) {
+  Copying4();
+  EXPECT_EQ(On(event::LinkClosed{kSilent}), "cancel-transfer, stop-source, pass-through => Unwinding(retry)");
+  EXPECT_EQ(On(event::TimerFired{Timer::kBoundary}), " => Unwinding(retry)");
+}
+
+TEST_F(OverlappingStory, AMarkThatFailsEndsTheSession) {
+  Copying4();
+  On(event::Commit{3, At(1700)});
+  EXPECT_EQ(On(event::EffectFailed{Effect::kOpenEpoch, absl::InternalError("no netlink")}),
+            "cancel-transfer, resume-4, cancel-transfer, stop-source, send-StopSession, in 3s stop-overdue => "
+            "StoppingSession(retry)");
+  Unmarked4();
+  On(CapturedAt(4, 1720));
+  On(event::Commit{3, At(1900)});
+  On(event::TimerFired{Timer::kEpoch});
+  On(event::Suspended{5, At(2000)});
+  EXPECT_EQ(On(event::EffectFailed{Effect::kOpenEpoch, absl::InternalError("no netlink")}),
+            "cancel-transfer, resume-5, cancel-transfer, stop-source, send-StopSession, in 3s stop-overdue => "
+            "StoppingSession(retry)");
+}
+
+TEST_F(OverlappingStory, ANewSessionBeginsWithoutAMarkOfTheLast) {
+  Unmarked4();
+  On(event::LinkClosed{kSilent});
+  On(event::SourceEnded{});
+  On(event::TimerFired{Timer::kReconnect});
+  On(event::SessionAccepted{});
+  On(event::SeedingBegun{});
+  EXPECT_EQ(On(event::Suspended{1, At(9000)}), "end-epoch-1, resume-1 => Capturing(1)");
 }
 
 TEST_F(Story, CreationFailsAndLeavesEverythingAsItWas) {

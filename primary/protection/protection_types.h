@@ -28,7 +28,8 @@ using RequestId = uint64_t;
 
 enum class Timer {
   kReconnect,  // Try the secondary again.
-  kEpoch,      // The epoch has lasted its interval: take the checkpoint.
+  kEpoch,      // Time to take the next checkpoint.
+  kBoundary,   // A guest suspended for its next checkpoint has been copied, and the commit before has not come.
   kCommit,     // The secondary lives but does not commit.
   kStop,       // The secondary lives but does not answer StopSession.
   kEnforce,    // An operation on the guest or its output failed: try it again.
@@ -80,6 +81,10 @@ struct Suspended {
 };
 struct Captured {
   uint64_t epoch = 0;
+  absl::Duration now;
+  // How long suspending and copying the guest took.
+  absl::Duration suspend;
+  absl::Duration copy;
 };
 struct SourceEnded {
   absl::Status status;
@@ -133,10 +138,16 @@ using Event = std::variant<Start, EgressAttached, SessionAccepted, LinkClosed, C
 namespace action {
 
 struct AttachEgress {};  // Answered by EgressAttached.
+// Marks where the output of `ended_epoch` ends. One mark at a time: the next only after ReleaseEpoch.
 struct OpenEpoch {
   uint64_t ended_epoch = 0;
 };
+// Releases everything before the mark, which is the end of `epoch`.
 struct ReleaseEpoch {
+  uint64_t epoch = 0;
+};
+// Checkpoint `epoch` is committed: its bytes are not needed any more.
+struct NoteCommit {
   uint64_t epoch = 0;
 };
 struct PassThrough {};
@@ -160,11 +171,11 @@ struct SendStopSession {
 struct SendFenced {
   uint64_t next_generation = 0;
 };
-// The bytes are those of the source's last Captured (epoch 1: of its seeding).
+// The bytes are those of the source's Captured (epoch 1: of its seeding).
 struct SendCheckpoint {
   uint64_t epoch = 0;
 };
-// The checkpoint being sent shall never become whole: cancels its reader.
+// The checkpoint being sent, and one waiting behind it, shall never become whole: cancels their readers.
 struct CancelTransfer {};
 struct StartSource {};
 struct RequestCheckpoint {
@@ -190,10 +201,10 @@ struct Continue {
   Milestone milestone;
 };
 
-using Action = std::variant<AttachEgress, OpenEpoch, ReleaseEpoch, PassThrough, DiscardHeld, DetachEgress, PauseGuest,
-                            UnpauseGuest, WriteRecord, OpenLink, CloseLink, SendStopSession, SendFenced, SendCheckpoint,
-                            CancelTransfer, StartSource, RequestCheckpoint, PermitResume, StopSource, ArmTimer,
-                            CancelTimer, Reply, Continue>;
+using Action = std::variant<AttachEgress, OpenEpoch, ReleaseEpoch, NoteCommit, PassThrough, DiscardHeld, DetachEgress,
+                            PauseGuest, UnpauseGuest, WriteRecord, OpenLink, CloseLink, SendStopSession, SendFenced,
+                            SendCheckpoint, CancelTransfer, StartSource, RequestCheckpoint, PermitResume, StopSource,
+                            ArmTimer, CancelTimer, Reply, Continue>;
 
 }  // namespace action
 
