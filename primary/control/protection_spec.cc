@@ -48,8 +48,8 @@ absl::Status CheckAddress(const std::string& address) {
 
 void FillDefaults(ProtectionSettings& settings) {
   Default(*settings.mutable_interval(), absl::Milliseconds(100));
-  Default(*settings.mutable_heartbeat_interval(), absl::Seconds(1));
-  Default(*settings.mutable_link_timeout(), absl::Seconds(3));
+  Default(*settings.mutable_heartbeat_interval(), absl::Milliseconds(500));
+  Default(*settings.mutable_link_timeout(), absl::Seconds(2));
   Default(*settings.mutable_suspend_timeout(), absl::Seconds(10));
   if (settings.stream_mode() == replication::v1::STREAM_MODE_UNSPECIFIED) {
     settings.set_stream_mode(replication::v1::REMUS);

@@ -46,7 +46,7 @@ TEST(ProtectionSpec, RefusesWhatCannotWork) {
             kInvalid);
   EXPECT_EQ(Check([](Protection& p) { *p.mutable_settings()->mutable_interval() = ToProto(-absl::Seconds(1)); }),
             kInvalid);
-  EXPECT_EQ(Check([](Protection& p) { *p.mutable_settings()->mutable_link_timeout() = ToProto(absl::Seconds(1)); }),
+  EXPECT_EQ(Check([](Protection& p) { *p.mutable_settings()->mutable_link_timeout() = ToProto(absl::Milliseconds(999)); }),
             kInvalid)
       << "less than two heartbeats";
   EXPECT_EQ(Check([](Protection& p) { p.mutable_settings()->set_stream_mode(replication::v1::COLO); }), kInvalid);
