@@ -1,6 +1,7 @@
 """Romulus beside stock `xl remus -n`: same hosts, same guest, same load, at 200 and at 50 ms.
 
-For a quiet machine: both are measured one after the other, and what else runs here is measured with them.
+For a quiet machine: both are measured one after the other, and what else runs here is measured with them. At 50 ms,
+where a ratio is asked for, each is measured twice, in an order in which a drift of the machine's speed meets both.
 """
 
 import time
@@ -9,7 +10,7 @@ from lab import failover, programs, protected_pair
 from scenarios import xl_remus
 
 MEASURED_S = 20
-INTERVALS_MS = (200, 50)
+ORDER_BY_INTERVAL_MS = {200: ("romulus", "xl_remus"), 50: ("romulus", "xl_remus", "xl_remus", "romulus")}
 # Asked for at the shortest interval, where the interval itself hides least.
 RATE_AT_LEAST = 2
 REPLY_AT_MOST = 0.5
@@ -18,17 +19,30 @@ REPLY_AT_MOST = 0.5
 def run(story):
     built = programs.build()
     with story.lab() as lab:
-        for interval_ms in INTERVALS_MS:
-            figures = story.figures.setdefault(str(interval_ms), {})
-            lab.restart()
-            figures["romulus"] = romulus_run(story, lab, built, interval_ms)
-            lab.restart()
-            figures["xl_remus"] = xl_remus.one_run(story, lab, interval_ms, MEASURED_S)
-            for name, each in figures.items():
+        for interval_ms, order in ORDER_BY_INTERVAL_MS.items():
+            runs = {"romulus": [], "xl_remus": []}
+            for name in order:
+                lab.restart()
+                each = romulus_run(story, lab, built, interval_ms) if name == "romulus" else \
+                    xl_remus.one_run(story, lab, interval_ms, MEASURED_S)
                 story.step(f"{interval_ms} ms, {name}: {each['checkpoints_per_second']} checkpoints per second, pause "
                            f"{each['pause_ms']['p50']} ms, first reply after {each['failover_ms']['first_reply']} ms, "
                            f"forgotten {each['client']['forgotten']}")
-    compare(story, **story.figures[str(min(INTERVALS_MS))])
+                runs[name].append(each)
+            story.figures[str(interval_ms)] = {name: together(measured) for name, measured in runs.items()}
+    compare(story, **story.figures[str(min(ORDER_BY_INTERVAL_MS))])
+
+
+def together(runs):
+    """The first run's figures, with those that are compared, and what the client has to complain of, of all of them."""
+    figures = runs[0]
+    replies = [each["failover_ms"]["first_reply"] for each in runs]
+    figures["checkpoints"] = sum(each["checkpoints"] for each in runs)
+    figures["checkpoints_per_second"] = round(sum(each["checkpoints_per_second"] for each in runs) / len(runs), 3)
+    figures["failover_ms"]["first_reply"] = None if None in replies else round(sum(replies) / len(replies), 1)
+    for key in ("forgotten", "contradicted"):
+        figures["client"][key] = sum(each["client"][key] for each in runs)
+    return figures
 
 
 def romulus_run(story, lab, built, interval_ms):
