@@ -6,6 +6,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/loop/call_scope.h"
 #include "common/stream/record_scanner.h"
 #include "gmock/gmock.h"
 
@@ -31,15 +32,6 @@ absl::StatusOr<std::string> ReadAtOnce(CheckpointReader& reader) {
     bytes.append(buffer, *got);
   }
 }
-
-class Call {
- public:
-  explicit Call(int* calls) : calls_(calls) { ++*calls_; }
-  ~Call() { --*calls_; }
-
- private:
-  int* const calls_;
-};
 
 }  // namespace
 
@@ -134,23 +126,23 @@ void CheckpointSourceContract::Start(bool impatient) {
   ended_.clear();
   stopped_ = false;
   source_ = harness_->NewSource(impatient);
-  const Call call(&calls_);
+  const CallScope call(&calls_);
   source_->Start(this);
 }
 
 void CheckpointSourceContract::Request(uint64_t epoch) {
-  const Call call(&calls_);
+  const CallScope call(&calls_);
   source_->RequestCheckpoint(epoch);
 }
 
 void CheckpointSourceContract::Permit(uint64_t epoch) {
-  const Call call(&calls_);
+  const CallScope call(&calls_);
   source_->PermitResume(epoch);
 }
 
 void CheckpointSourceContract::Stop() {
   stopped_ = true;
-  const Call call(&calls_);
+  const CallScope call(&calls_);
   source_->Stop();
 }
 

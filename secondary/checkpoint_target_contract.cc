@@ -3,6 +3,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "common/loop/call_scope.h"
 #include "common/stream/stream_format.h"
 #include "common/stream/synthetic_stream.h"
 #include "gmock/gmock.h"
@@ -28,15 +29,6 @@ std::string Tail() {
   const std::string first = FirstCheckpoint();
   return first.substr(first.size() - stream_format::kRecordHeaderBytes);
 }
-
-class Call {
- public:
-  explicit Call(int* calls) : calls_(calls) { ++*calls_; }
-  ~Call() { --*calls_; }
-
- private:
-  int* const calls_;
-};
 
 }  // namespace
 
@@ -125,24 +117,24 @@ void CheckpointTargetContract::Prepare() {
   target_ = harness_->NewTarget();
   replication::v1::DomainDescription domain;
   domain.set_name("guest");
-  const Call call(&calls_);
+  const CallScope call(&calls_);
   target_->Prepare(domain, this);
 }
 
 void CheckpointTargetContract::Apply(uint64_t epoch, int page, uint64_t value) {
-  const Call call(&calls_);
+  const CallScope call(&calls_);
   target_->Apply(epoch, SyntheticStream().PageData({PageOf(page, value)}).State("vcpu").EndCheckpoint().bytes());
 }
 
 void CheckpointTargetContract::Activate() {
   activating_ = true;
-  const Call call(&calls_);
+  const CallScope call(&calls_);
   target_->Activate();
 }
 
 void CheckpointTargetContract::Discard() {
   discarding_ = true;
-  const Call call(&calls_);
+  const CallScope call(&calls_);
   target_->Discard();
 }
 
@@ -159,7 +151,7 @@ void CheckpointTargetContract::RunTo(Place place) {
   if (place == Place::kSeedingHalf) return;
   ASSERT_TRUE(sink_->Write(absl::MakeConstSpan(first.data() + half, body - half)).ok());
   {
-    const Call call(&calls_);
+    const CallScope call(&calls_);
     target_->FinishSeeding(Tail());
   }
   RunUntil([&] { return applied_ == 1; });

@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/loop/call_scope.h"
 #include "common/stream/record_scanner.h"
 #include "common/stream/stream_digest.h"
 #include "common/stream/stream_format.h"
@@ -49,15 +50,6 @@ class FailingReader final : public CheckpointReader {
 };
 
 // A call in progress.
-class Call {
- public:
-  explicit Call(int* calls) : calls_(calls) { ++*calls_; }
-  ~Call() { --*calls_; }
-
- private:
-  int* const calls_;
-};
-
 }  // namespace
 
 // ---- observers ----
@@ -93,17 +85,17 @@ uint64_t ReplicationLinkContract::Primary::committed() const {
 void ReplicationLinkContract::Primary::Send(const std::string& stop_reason) {
   PrimaryMessage message;
   message.mutable_stop_session()->set_reason(stop_reason);
-  const Call call(&contract_->calls_);
+  const CallScope call(&contract_->calls_);
   link->Send(std::move(message));
 }
 
 void ReplicationLinkContract::Primary::SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader) {
-  const Call call(&contract_->calls_);
+  const CallScope call(&contract_->calls_);
   link->SendCheckpoint(epoch, std::move(reader));
 }
 
 void ReplicationLinkContract::Primary::Close() {
-  const Call call(&contract_->calls_);
+  const CallScope call(&contract_->calls_);
   link->Close();
 }
 
@@ -142,7 +134,7 @@ void ReplicationLinkContract::Secondary::OnClosed(absl::Status status) {
 }
 
 void ReplicationLinkContract::Secondary::Accept() {
-  const Call call(&contract_->calls_);
+  const CallScope call(&contract_->calls_);
   link->SetSeedSink(sink);
   SecondaryMessage accepted;
   accepted.mutable_session_accepted();
@@ -152,19 +144,19 @@ void ReplicationLinkContract::Secondary::Accept() {
 void ReplicationLinkContract::Secondary::Commit(uint64_t committed) {
   SecondaryMessage commit;
   commit.mutable_checkpoint_commit()->set_epoch(committed);
-  const Call call(&contract_->calls_);
+  const CallScope call(&contract_->calls_);
   link->Send(std::move(commit));
 }
 
 void ReplicationLinkContract::Secondary::SendFence(uint64_t next_generation) {
   SecondaryMessage fence;
   fence.mutable_fence()->set_next_generation(next_generation);
-  const Call call(&contract_->calls_);
+  const CallScope call(&contract_->calls_);
   link->Send(std::move(fence));
 }
 
 void ReplicationLinkContract::Secondary::Close(absl::Status status) {
-  const Call call(&contract_->calls_);
+  const CallScope call(&contract_->calls_);
   link->Close(std::move(status));
 }
 
@@ -191,7 +183,7 @@ void ReplicationLinkContract::OnSession(const PrimaryMessage& open, std::unique_
   taken.open = open;
   taken.link = std::move(link);
   {
-    const Call call(&calls_);
+    const CallScope call(&calls_);
     taken.link->Start(&taken);
   }
   if (answer_ == Answer::kAccept) taken.Accept();
@@ -217,7 +209,7 @@ PrimaryMessage ReplicationLinkContract::OpenMessage() const {
 
 void ReplicationLinkContract::Open(const replication::v1::OpenSession& open, bool impatient) {
   primary_.link = harness_->NewPrimaryLink(impatient);
-  const Call call(&calls_);
+  const CallScope call(&calls_);
   primary_.link->Open(kGeneration, open, &primary_);
 }
 

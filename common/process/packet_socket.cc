@@ -4,20 +4,14 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/monotonic_time.h"
 
 namespace romulus {
 namespace {
-
-absl::Duration MonotonicNow() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return absl::DurationFromTimespec(now);
-}
 
 // Waits until `socket` is ready for `events`, hung up, or `deadline` has passed.
 absl::Status WaitFor(int socket, short events, absl::Duration deadline) {

@@ -3,13 +3,13 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <memory>
 #include <utility>
 #include <vector>
 
+#include "common/base/monotonic_time.h"
 #include "common/process/helper_channel.h"
 #include "common/stream/synthetic_stream.h"
 #include "primary/capture/fake_guest.h"
@@ -21,12 +21,6 @@ namespace {
 
 using helper::v1::Failed;
 using helper::v1::HelperToAgent;
-
-absl::Duration MonotonicNow() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return absl::DurationFromTimespec(now);
-}
 
 class SuspendableFakeGuest final : public SuspendableGuest {
  public:

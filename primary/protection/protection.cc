@@ -184,14 +184,14 @@ void Protection::On(const event::Suspended& e) {
   }
   standby_may_exist_ = true;
   output_ = output_wanted_ = Output::kHeld;
-  Mark(e.epoch);
-  Do(action::PermitResume{e.epoch});
+  EndEpoch(e.epoch);
 }
 
-void Protection::Mark(uint64_t ended_epoch) {
+void Protection::EndEpoch(uint64_t epoch) {
   ROMULUS_CHECK(!marked_epoch_.has_value());
-  marked_epoch_ = ended_epoch;
-  Do(action::OpenEpoch{ended_epoch});
+  marked_epoch_ = epoch;
+  Do(action::OpenEpoch{epoch});
+  Do(action::PermitResume{epoch});
 }
 
 void Protection::SuspendedWhileReplicating(const event::Suspended& e) {
@@ -205,8 +205,7 @@ void Protection::SuspendedWhileReplicating(const event::Suspended& e) {
   }
   // The epoch before ended without a mark.
   replicating.next = Next::kResumed;
-  Mark(e.epoch);
-  Do(action::PermitResume{e.epoch});
+  EndEpoch(e.epoch);
 }
 
 void Protection::On(const event::Captured& e) {
@@ -262,8 +261,7 @@ void Protection::On(const event::Commit& e) {
       return;
     case Next::kSuspended:
       state_ = Capturing{next, done.after_next_start, true};
-      Mark(next);
-      Do(action::PermitResume{next});
+      EndEpoch(next);
       return;
     case Next::kResumed:
       state_ = Capturing{next, done.after_next_start, true};

@@ -209,7 +209,8 @@ class Protection {
   void End(absl::Status why, bool release, std::vector<RequestId> requests);
   void EndSteps(int from_step);
   void RequestNext(uint64_t epoch, absl::Duration epoch_start, absl::Duration now);
-  void Mark(uint64_t ended_epoch);
+  // Marks the end of `epoch`, for whose checkpoint the guest is suspended, and lets the guest go on behind the mark.
+  void EndEpoch(uint64_t epoch);
   void SuspendedWhileReplicating(const event::Suspended& e);
   // Checkpoint `epoch` is captured and nothing is before it: it is on its way.
   void Replicate(uint64_t epoch, absl::Duration next_epoch_start, absl::Duration captured_at);

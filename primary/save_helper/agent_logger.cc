@@ -1,19 +1,12 @@
 #include "primary/save_helper/agent_logger.h"
 
-#include <time.h>
-
+#include "common/base/monotonic_time.h"
 #include "common/xen/tool_logger.h"
 
 namespace romulus {
 namespace {
 
 constexpr size_t kLongestLine = 1000;
-
-absl::Duration MonotonicNow() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return absl::DurationFromTimespec(now);
-}
 
 }  // namespace
 

@@ -2,13 +2,13 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <time.h>
 
 #include <memory>
 #include <utility>
 
 #include "common/base/heap.h"
 #include "common/base/log.h"
+#include "common/base/monotonic_time.h"
 #include "common/process/helper_channel.h"
 #include "common/xen/control.h"
 #include "common/xen/xenstore.h"
@@ -26,12 +26,6 @@ namespace {
 
 using helper::v1::Failed;
 using helper::v1::HelperToAgent;
-
-absl::Duration MonotonicNow() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return absl::DurationFromTimespec(now);
-}
 
 // The agent may be gone: then nobody is there to be told, and the exit status goes to init.
 int EndWithComplete(HelperEnd& agent) {

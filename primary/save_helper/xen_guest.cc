@@ -3,11 +3,11 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <time.h>
 
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/monotonic_time.h"
 #include "common/xen/control.h"
 #include "primary/save_helper/domain_state.h"
 
@@ -19,12 +19,6 @@ namespace romulus {
 namespace {
 
 constexpr char kSuspendRequest[] = "suspend";
-
-absl::Duration MonotonicNow() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return absl::DurationFromTimespec(now);
-}
 
 }  // namespace
 

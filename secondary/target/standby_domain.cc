@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #include <algorithm>
 #include <utility>
@@ -10,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "common/base/log.h"
+#include "common/base/monotonic_time.h"
 #include "common/xen/control.h"
 #include "secondary/target/admission.h"
 #include "secondary/target/libxl_userdata.h"
@@ -59,12 +59,6 @@ absl::StatusOr<uint32_t> AllocatePort(xc_interface* xc, uint32_t domid, uint32_t
   const int port = xc_evtchn_alloc_unbound(xc, domid, remote);
   if (port < 0) return XenCallError("can't allocate an event channel", domid, errno);
   return port;
-}
-
-absl::Duration MonotonicNow() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return absl::DurationFromTimespec(now);
 }
 
 }  // namespace

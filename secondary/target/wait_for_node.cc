@@ -1,21 +1,11 @@
 #include "secondary/target/wait_for_node.h"
 
 #include <poll.h>
-#include <time.h>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/monotonic_time.h"
 
 namespace romulus {
-namespace {
-
-absl::Duration MonotonicNow() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return absl::DurationFromTimespec(now);
-}
-
-}  // namespace
-
 absl::Status WaitForNode(Xenstore& store, const std::string& path,
                          const std::function<bool(const std::string& value)>& wanted, absl::Duration timeout) {
   const absl::Duration deadline = MonotonicNow() + timeout;

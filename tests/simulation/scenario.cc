@@ -149,13 +149,16 @@ class Scenario {
       return;
     }
     absl::Duration deadline = world_.now() + absl::Seconds(30);
-    while (waiting > 0 && world_.now() < deadline) {
-      if (!world_.Step()) return;
-    }
+    // False: a violation has ended the scenario.
+    auto await_answers = [this, &waiting, deadline] {
+      while (waiting > 0 && world_.now() < deadline) {
+        if (!world_.Step()) return false;
+      }
+      return true;
+    };
+    if (!await_answers()) return;
     if (once_more) delete_protection();
-    while (waiting > 0 && world_.now() < deadline) {
-      if (!world_.Step()) return;
-    }
+    if (!await_answers()) return;
     if (waiting > 0) return world_.violations.Report("I6 deleted", "DeleteProtection does not answer");
     world_.Trace("deleted");
     waiting = 1;
@@ -163,9 +166,7 @@ class Scenario {
     if (!StepUntil(world_.now() + absl::Seconds(3))) return;
     uint64_t generation = std::max(world_.generation, world_.secondary->driver->core().snapshot().generation);
     world_.secondary->driver->Delete(generation, done);
-    while (waiting > 0 && world_.now() < deadline) {
-      if (!world_.Step()) return;
-    }
+    if (!await_answers()) return;
     if (waiting > 0) return world_.violations.Report("I6 deleted", "DeleteStandby does not answer");
     if (!StepUntil(world_.now() + absl::Seconds(1))) return;
     world_.leftovers.AtEnd(world_.primary_host);

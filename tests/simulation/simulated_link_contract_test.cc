@@ -87,18 +87,10 @@ class SimulatedLinkHarness final : public LinkHarness {
   }
   std::unique_ptr<GrowingCheckpoint> NewGrowingCheckpoint() override { return std::make_unique<Growing>(); }
 
-  bool RunUntil(const std::function<bool()>& condition) override {
-    const absl::Duration end = clock_.now() + absl::Minutes(10);
-    while (!condition()) {
-      if (clock_.now() > end || !clock_.RunNext()) return false;
-    }
-    return true;
-  }
+  bool RunUntil(const std::function<bool()>& condition) override { return clock_.RunUntil(condition); }
   void Settle() override {
     // Of an idle session too: longer than every timeout but that of a test's own session.
-    bool over = false;
-    clock_.After(absl::Seconds(10), [&] { over = true; });
-    while (!over) clock_.RunNext();
+    clock_.RunFor(absl::Seconds(10));
   }
 
   void LetArrive() override {}  // Agents take no time here.

@@ -23,18 +23,10 @@ class SimulatedSourceHarness final : public CheckpointSourceHarness {
     ReadOn(std::move(reader), std::make_shared<std::string>(), std::move(done));
   }
 
-  bool RunUntil(const std::function<bool()>& condition) override {
-    const absl::Duration end = clock_.now() + absl::Minutes(10);
-    while (!condition()) {
-      if (clock_.now() > end || !clock_.RunNext()) return false;
-    }
-    return true;
-  }
+  bool RunUntil(const std::function<bool()>& condition) override { return clock_.RunUntil(condition); }
   void Settle() override {
     // Less than what a suspended guest waits for its permission.
-    bool over = false;
-    clock_.After(absl::Milliseconds(500), [&] { over = true; });
-    while (!over) clock_.RunNext();
+    clock_.RunFor(absl::Milliseconds(500));
   }
   void LetGuestSuspend() override {}  // Agents take no time here.
 

@@ -17,18 +17,8 @@ class SimulatedTargetHarness final : public CheckpointTargetHarness {
     return target;
   }
 
-  bool RunUntil(const std::function<bool()>& condition) override {
-    const absl::Duration end = clock_.now() + absl::Minutes(10);
-    while (!condition()) {
-      if (clock_.now() > end || !clock_.RunNext()) return false;
-    }
-    return true;
-  }
-  void Settle() override {
-    bool over = false;
-    clock_.After(absl::Seconds(5), [&] { over = true; });
-    while (!over) clock_.RunNext();
-  }
+  bool RunUntil(const std::function<bool()>& condition) override { return clock_.RunUntil(condition); }
+  void Settle() override { clock_.RunFor(absl::Seconds(5)); }
 
   bool exists() override { return !host_.domains.empty(); }
   bool runs() override { return exists() && host_.domains.begin()->second->Runs(); }

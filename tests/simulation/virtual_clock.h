@@ -38,6 +38,22 @@ class VirtualClock {
     return true;
   }
 
+  // For tests: runs steps until `condition` holds. False: it did not while there were steps, within ten minutes.
+  bool RunUntil(const std::function<bool()>& condition) {
+    const absl::Duration end = now_ + absl::Minutes(10);
+    while (!condition()) {
+      if (now_ > end || !RunNext()) return false;
+    }
+    return true;
+  }
+
+  // For tests: runs what comes within `duration`.
+  void RunFor(absl::Duration duration) {
+    bool over = false;
+    After(duration, [&over] { over = true; });
+    while (!over) RunNext();
+  }
+
  private:
   struct Step {
     absl::Duration at;
