@@ -14,6 +14,7 @@ _LIBRARIES = {
     "gtest": ("libgtest-dev", ["gtest"], []),
     "gtest_main": ("libgtest-dev", ["gtest_main"], ["gtest"]),
     "nl_route": ("libnl-route-3-dev", ["nl-route-3", "nl-3"], []),
+    "prometheus": ("prometheus-cpp-dev", ["prometheus-cpp-pull", "prometheus-cpp-core"], []),
     "protobuf": ("libprotobuf-dev", ["protobuf"], []),
     "xenctrl": ("libxen-dev", ["xenctrl", "xentoollog", "xenforeignmemory", "xendevicemodel", "xencall"], []),
     "xenevtchn": ("libxen-dev", ["xenevtchn"], []),

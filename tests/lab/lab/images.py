@@ -49,7 +49,7 @@ AGENT_LIBRARIES = """
 libgrpc++.so.1.51 libgrpc++_reflection.so.1.51 libprotobuf.so.32 libnl-3.so.200 libnl-route-3.so.200 libxxhash.so.0
 libstdc++.so.6 libxenctrl.so.4.17 libxenguest.so.4.17 libxencall.so.1 libxenstore.so.4 libxenevtchn.so.1
 libxenforeignmemory.so.1 libxengnttab.so.1 libxendevicemodel.so.1 libxentoollog.so.1 libxentoolcore.so.1
-libxenlight.so.4.17 libgcc_s.so.1
+libxenlight.so.4.17 libgcc_s.so.1 libprometheus-cpp-core.so.1.0 libprometheus-cpp-pull.so.1.0
 """.split()
 
 DOM0_MODULES = """

@@ -10,7 +10,7 @@ PACKAGES = """
 xen-hypervisor-4.17-amd64 xen-utils-4.17 xenstore-utils linux-image-amd64 kmod bash busybox-static procps iproute2
 dash iputils-ping iputils-arping bridge-utils socat util-linux coreutils net-tools tcpdump strace gawk sed grep
 libgrpc++1.51 libprotobuf32 libabsl20220623 libnl-3-200 libnl-route-3-200 libxenmisc4.17 libxenstore4 libxxhash0
-libstdc++6 libgcc-s1 libc6
+libprometheus-cpp-core1.0 libprometheus-cpp-pull1.0 libstdc++6 libgcc-s1 libc6
 """.split()
 
 
