@@ -6,10 +6,9 @@ import pathlib
 import re
 import shlex
 import subprocess
-import tempfile
 import time
 
-from . import command, network, process, qmp
+from . import command, network, process, qmp, shell
 
 MEMORY_MIB = 1536
 
@@ -26,8 +25,6 @@ CARDS = {name: f"eth{index}" for index, name in enumerate(network.NETWORKS)}
 # Where x86-64 Xen and Linux are linked to.
 _XEN_CODE = 0xffff82d040000000
 _LINUX_CODE = 0xffffffff80000000
-
-INSTALL_FOLDER = "/opt/romulus/bin"
 
 
 def machine_arguments(name, images):
@@ -47,15 +44,14 @@ def machine_arguments(name, images):
     return arguments
 
 
-class Host:
+class Host(shell.Shell):
     """A host of a running lab. Any process may hold a Host for it; `folder` has its files:
     monitor (QMP socket), serial.log (Xen's and dom0's console), qemu.log, process.json."""
 
     def __init__(self, name, folder, switch):
-        self.name = name
+        super().__init__(name, network.address(name, "management"))
         self.folder = pathlib.Path(folder)
         self._switch = switch  # network.Network
-        self.address = network.address(name, "management")
         self.replication_address = network.address(name, "replication")
 
     # --- the machine ---
@@ -190,53 +186,7 @@ class Host:
         self.wait_ready()
         self.sh(f"date -u -s @{time.time():.0f} >/dev/null")
 
-    def sh(self, line, stdin=b"", timeout_s=60, check=True, on_output=None):
-        """Runs a shell command in dom0. With check, a status other than 0 raises CommandError."""
-        result = command.run(self.address, line, stdin, timeout_s, on_output)
-        if check and result.status != 0:
-            raise command.CommandError(
-                f"{self.name}: status {result.status}: {line}\n{result.stdout[-1000:]}{result.stderr[-1000:]}")
-        return result
-
-    def out(self, line, **keywords):
-        return self.sh(line, **keywords).stdout.strip()
-
-    def put(self, path, data, mode="644"):
-        """Writes a file in dom0, whole or not at all; a running program of that name goes on with the old one."""
-        quoted = shlex.quote(path)
-        self.sh(f"mkdir -p $(dirname {quoted}) && cat >{quoted}.new && chmod {mode} {quoted}.new && "
-                f"mv {quoted}.new {quoted}", stdin=data, timeout_s=120)
-
-    def get(self, path):
-        """The text of a file in dom0."""
-        return self.sh(f"cat {shlex.quote(path)}").stdout
-
-    def install(self, files):
-        """Puts programs into /opt/romulus/bin, without their debug information (emulated disks and networks are
-        slow)."""
-        for file in map(pathlib.Path, files):
-            self.put(f"{INSTALL_FOLDER}/{file.name}", _stripped(file), mode="755")
-
     def domains(self):
         """{name: (id, state)} as `xl list` shows it, dom0 left out."""
         rows = [line.split() for line in self.out("xl list").splitlines()[2:]]
         return {row[0]: (int(row[1]), row[4]) for row in rows}
-
-    def start_daemon(self, name, line):
-        """Starts a long-running program in dom0; its output goes to /opt/romulus/log/NAME.log. Returns its pid."""
-        return int(self.out(
-            f"mkdir -p /opt/romulus/log; setsid {line} </dev/null >>/opt/romulus/log/{name}.log 2>&1 & echo $!"))
-
-    def log(self, name):
-        return self.sh(f"cat /opt/romulus/log/{name}.log", check=False).stdout
-
-
-def _stripped(file):
-    data = file.read_bytes()
-    if data[:4] != b"\x7fELF":
-        return data
-    with tempfile.TemporaryDirectory() as folder:
-        target = os.path.join(folder, "stripped")
-        if subprocess.run(["strip", "-o", target, str(file)], capture_output=True).returncode != 0:
-            return data
-        return pathlib.Path(target).read_bytes()
