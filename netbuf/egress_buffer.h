@@ -50,11 +50,28 @@ class EgressBuffer {
   // plug and ifb go. After Discard (or while packets are held) what is held is dropped. Idempotent.
   virtual absl::Status Detach() = 0;
 
+  // Of one vif. Counters run over this object's life, and over that of a predecessor's buffer that was adopted:
+  // Discard, Detach and Attach do not set them back.
+  struct VifStatistics {
+    std::string vif;
+    std::string device;         // That holds its packets.
+    uint64_t limit_bytes = 0;   // Past it the kernel drops.
+    uint64_t held_packets = 0;  // Now. A GSO packet is one.
+    uint64_t held_bytes = 0;    // Now.
+    uint64_t sent_packets = 0;  // That have left, as they are on the wire: a GSO packet is as many as it is cut into.
+    uint64_t sent_bytes = 0;    // In the unit of held_bytes: held + sent is what has come, without what was dropped.
+    uint64_t dropped_packets = 0;  // By the kernel, because the buffer was full. Not those that Discard dropped.
+    uint64_t epochs = 0;           // Whose end OpenEpoch has marked.
+  };
   struct Statistics {
+    // Sums over the vifs.
     uint64_t held_packets = 0;
     uint64_t held_bytes = 0;
-    uint64_t dropped_packets = 0;  // By the kernel, because the buffer was full.
+    uint64_t dropped_packets = 0;
+    std::vector<VifStatistics> vifs;  // In the order in which the vifs were given.
   };
+  // One netlink round trip per vif. On an error (the first vif's that could not be read) the others' are there, and of
+  // that one what was known before. OK without a buffer: the counters stand.
   virtual absl::Status ReadStatistics(Statistics& statistics) = 0;
 
   // Names of the devices that hold the packets (ifb...), for status and logs.

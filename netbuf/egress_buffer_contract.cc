@@ -87,6 +87,66 @@ TEST_P(EgressBufferContract, AllVifsAreOneBuffer) {
   ASSERT_OK(buffer->Detach());
 }
 
+TEST_P(EgressBufferContract, StatisticsTellPerVifWhatIsHeldAndWhatHasLeft) {
+  std::unique_ptr<EgressBuffer> buffer = Attached();
+  ASSERT_OK(buffer->OpenEpoch());
+  ASSERT_OK(buffer->ReleaseEpoch());
+  Send({1, 2, 3});
+  Send({4}, 1);
+  ASSERT_OK(buffer->OpenEpoch());
+  EgressBuffer::Statistics statistics;
+  ASSERT_OK(buffer->ReadStatistics(statistics));
+  ASSERT_THAT(statistics.vifs, SizeIs(2));
+  for (int vif = 0; vif < 2; ++vif) {
+    EXPECT_EQ(statistics.vifs[vif].vif, harness_->vifs()[vif].name);
+    EXPECT_EQ(statistics.vifs[vif].device, buffer->devices()[vif]);
+    EXPECT_EQ(statistics.vifs[vif].limit_bytes, kLimit);
+    EXPECT_EQ(statistics.vifs[vif].epochs, 2);
+  }
+  EXPECT_EQ(statistics.vifs[0].held_packets, 3);
+  EXPECT_EQ(statistics.vifs[1].held_packets, 1);
+  EXPECT_EQ(statistics.vifs[1].held_bytes, kFrameBytes);
+  EXPECT_EQ(statistics.vifs[0].sent_packets, 0);
+  Send({5});
+  ASSERT_OK(buffer->ReleaseEpoch());
+  EXPECT_THAT(harness_->TakeReceived(0), ElementsAre(1, 2, 3));
+  ASSERT_OK(buffer->ReadStatistics(statistics));
+  EXPECT_EQ(statistics.vifs[0].held_packets, 1);
+  EXPECT_EQ(statistics.vifs[0].sent_packets, 3);
+  EXPECT_EQ(statistics.vifs[0].sent_bytes, 3 * kFrameBytes);
+  EXPECT_EQ(statistics.vifs[1].sent_packets, 1);
+  ASSERT_OK(buffer->Detach());
+}
+
+TEST_P(EgressBufferContract, CountersOutliveThePlugThatCounted) {
+  std::unique_ptr<EgressBuffer> buffer = Attached(3 * kFrameBytes);
+  ASSERT_OK(buffer->OpenEpoch());
+  Send({1, 2, 3, 4, 5});
+  ASSERT_OK(buffer->ReleaseEpoch());
+  ASSERT_OK(buffer->OpenEpoch());
+  ASSERT_OK(buffer->ReleaseEpoch());
+  EXPECT_THAT(harness_->TakeReceived(0), ElementsAre(1, 2, 3));
+  Send({6, 7, 8, 9});
+  ASSERT_OK(buffer->Discard());
+  EgressBuffer::Statistics statistics;
+  ASSERT_OK(buffer->ReadStatistics(statistics));
+  EXPECT_EQ(statistics.dropped_packets, 3) << "by the kernel; three more were discarded";
+  EXPECT_EQ(statistics.vifs[0].sent_packets, 3);
+  EXPECT_EQ(statistics.held_packets, 0);
+  Send({10, 11, 12, 13});
+  ASSERT_OK(buffer->ReadStatistics(statistics));
+  EXPECT_EQ(statistics.dropped_packets, 4);
+  ASSERT_OK(buffer->Detach());
+  ASSERT_OK(buffer->ReadStatistics(statistics));
+  EXPECT_EQ(statistics.dropped_packets, 4);
+  EXPECT_EQ(statistics.held_packets, 0);
+  ASSERT_OK(buffer->Attach());
+  ASSERT_OK(buffer->ReadStatistics(statistics));
+  EXPECT_EQ(statistics.dropped_packets, 4);
+  EXPECT_EQ(statistics.vifs[0].sent_packets, 3);
+  ASSERT_OK(buffer->Detach());
+}
+
 TEST_P(EgressBufferContract, ASecondOpenEpochWithoutReleaseIsABrokenInvariant) {
   std::unique_ptr<EgressBuffer> buffer = Attached();
   ASSERT_OK(buffer->OpenEpoch());

@@ -16,7 +16,7 @@ constexpr int kTriesUntilDrained = 50;
 }  // namespace
 
 PlugEgressBuffer::PlugEgressBuffer(std::shared_ptr<PlugKernel> kernel, Options options)
-    : kernel_(std::move(kernel)), options_(std::move(options)) {
+    : kernel_(std::move(kernel)), options_(std::move(options)), counters_(options_.vifs.size()) {
   ROMULUS_CHECK(options_.limit_bytes > 0);
 }
 
@@ -48,6 +48,7 @@ absl::Status PlugEgressBuffer::OpenEpoch() {
   const absl::Status status =
       state_ == State::kPassing ? BufferFromPassThrough() : kernel_->Command(options_.vifs, PlugCommand::kBuffer);
   state_ = status.ok() ? State::kUnreleased : State::kFailed;
+  if (status.ok()) ++epochs_;
   return status;
 }
 
@@ -57,9 +58,12 @@ absl::Status PlugEgressBuffer::OpenEpoch() {
 absl::Status PlugEgressBuffer::BufferFromPassThrough() {
   for (int tries = 0; tries < kTriesUntilDrained; ++tries) {
     if (absl::Status status = kernel_->Command(options_.vifs, PlugCommand::kBuffer); !status.ok()) return status;
-    Statistics statistics;
-    if (absl::Status status = ReadStatistics(statistics); !status.ok()) return status;
-    if (statistics.held_packets == 0) return absl::OkStatus();
+    uint64_t held = 0;
+    for (size_t i = 0; i < options_.vifs.size(); ++i) {
+      if (absl::Status status = ReadCounters(i); !status.ok()) return status;
+      held += counters_[i].present.held_packets;
+    }
+    if (held == 0) return absl::OkStatus();
     if (absl::Status status = kernel_->Command(options_.vifs, PlugCommand::kReleaseIndefinite); !status.ok()) {
       return status;
     }
@@ -86,7 +90,12 @@ absl::Status PlugEgressBuffer::PassThrough() {
 absl::Status PlugEgressBuffer::Discard() {
   if (state_ == State::kDetached) return Refuse("Discard");
   absl::Status first;
-  for (const Vif& vif : options_.vifs) first.Update(kernel_->Discard(vif, options_.limit_bytes));
+  for (size_t i = 0; i < options_.vifs.size(); ++i) {
+    ReadCounters(i).IgnoreError();
+    const absl::Status discarded = kernel_->Discard(options_.vifs[i], options_.limit_bytes);
+    if (discarded.ok()) counters_[i].StartAnew();
+    first.Update(discarded);
+  }
   // Fresh plugs count what they hold: an epoch is open.
   state_ = first.ok() ? State::kHolding : State::kFailed;
   return first;
@@ -95,7 +104,12 @@ absl::Status PlugEgressBuffer::Discard() {
 absl::Status PlugEgressBuffer::Detach() {
   const PlugKernel::Held held = state_ == State::kPassing ? PlugKernel::Held::kDrain : PlugKernel::Held::kDrop;
   absl::Status first;
-  for (const Vif& vif : options_.vifs) first.Update(kernel_->Remove(vif, options_.protection, held));
+  for (size_t i = 0; i < options_.vifs.size(); ++i) {
+    if (state_ != State::kDetached) ReadCounters(i).IgnoreError();
+    const absl::Status removed = kernel_->Remove(options_.vifs[i], options_.protection, held);
+    if (removed.ok()) counters_[i].StartAnew();
+    first.Update(removed);
+  }
   if (first.ok()) {
     state_ = State::kDetached;
     adopted_ = false;
@@ -107,14 +121,45 @@ absl::Status PlugEgressBuffer::Detach() {
 
 absl::Status PlugEgressBuffer::ReadStatistics(Statistics& statistics) {
   statistics = Statistics();
-  for (const Vif& vif : options_.vifs) {
-    absl::StatusOr<PlugKernel::Statistics> read = kernel_->Read(vif);
-    if (!read.ok()) return read.status();
-    statistics.held_packets += read->held_packets;
-    statistics.held_bytes += read->held_bytes;
-    statistics.dropped_packets += read->dropped_packets;
+  absl::Status first;
+  for (size_t i = 0; i < options_.vifs.size(); ++i) {
+    if (state_ != State::kDetached) first.Update(ReadCounters(i));
+    const auto& [past, present] = counters_[i];
+    VifStatistics vif;
+    vif.vif = options_.vifs[i].name;
+    vif.device = kernel_->DeviceName(options_.vifs[i]);
+    vif.limit_bytes = options_.limit_bytes;
+    vif.held_packets = present.held_packets;
+    vif.held_bytes = present.held_bytes;
+    vif.sent_packets = past.sent_packets + present.sent_packets;
+    vif.sent_bytes = past.sent_bytes + present.sent_bytes;
+    vif.dropped_packets = past.dropped_packets + present.dropped_packets;
+    vif.epochs = epochs_;
+    statistics.held_packets += vif.held_packets;
+    statistics.held_bytes += vif.held_bytes;
+    statistics.dropped_packets += vif.dropped_packets;
+    statistics.vifs.push_back(std::move(vif));
   }
+  return first;
+}
+
+absl::Status PlugEgressBuffer::ReadCounters(size_t vif) {
+  absl::StatusOr<PlugKernel::Statistics> read = kernel_->Read(options_.vifs[vif]);
+  if (!read.ok()) return read.status();
+  Counters& counters = counters_[vif];
+  // Another plug has taken the place of the one that was read before.
+  const bool anew =
+      read->sent_bytes < counters.present.sent_bytes || read->dropped_packets < counters.present.dropped_packets;
+  if (anew) counters.StartAnew();
+  counters.present = *read;
   return absl::OkStatus();
+}
+
+void PlugEgressBuffer::Counters::StartAnew() {
+  past.sent_packets += present.sent_packets;
+  past.sent_bytes += present.sent_bytes;
+  past.dropped_packets += present.dropped_packets;
+  present = {};
 }
 
 std::vector<std::string> PlugEgressBuffer::devices() const {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "netbuf/egress_buffer.h"
 #include "netbuf/plug_kernel.h"
 #include "netbuf/vif.h"
@@ -46,13 +47,24 @@ class PlugEgressBuffer : public EgressBuffer {
     kFailed,      // A command reached only some plugs: only PassThrough, Discard, Detach.
   };
 
+  // The counters of a vif. A plug starts at zero: `past` are the sums of those that went before the present one.
+  struct Counters {
+    PlugKernel::Statistics past;
+    PlugKernel::Statistics present;  // As last read.
+    void StartAnew();
+  };
+
   absl::Status Refuse(const char* call) const;
   absl::Status BufferFromPassThrough();
+  // Reads those of one vif, by its index.
+  absl::Status ReadCounters(size_t vif);
 
   const std::shared_ptr<PlugKernel> kernel_;
   const Options options_;
   State state_ = State::kDetached;
   bool adopted_ = false;
+  std::vector<Counters> counters_;  // By vif.
+  uint64_t epochs_ = 0;
 };
 
 }  // namespace romulus

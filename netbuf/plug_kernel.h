@@ -30,6 +30,9 @@ class PlugKernel {
     uint64_t held_packets = 0;
     uint64_t held_bytes = 0;
     uint64_t dropped_packets = 0;
+    // Since the plug was made. Packets as on the wire (a GSO packet is many), where held_packets counts what is queued.
+    uint64_t sent_packets = 0;
+    uint64_t sent_bytes = 0;
   };
 
   virtual ~PlugKernel() = default;

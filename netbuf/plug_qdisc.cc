@@ -52,14 +52,25 @@ std::optional<Plug> ParsePlug(nlmsghdr* message) {
       attributes[TCA_STATS2] == nullptr) {
     return std::nullopt;
   }
-  nlattr* queue = nla_find(static_cast<nlattr*>(nla_data(attributes[TCA_STATS2])), nla_len(attributes[TCA_STATS2]),
-                           TCA_STATS_QUEUE);
-  if (queue == nullptr) return std::nullopt;
-  gnet_stats_queue counters = {};
-  nla_memcpy(&counters, queue, sizeof(counters));
-  return Plug{
-      .handle = static_cast<const tcmsg*>(nlmsg_data(message))->tcm_handle,
-      .statistics = {.held_packets = counters.qlen, .held_bytes = counters.backlog, .dropped_packets = counters.drops}};
+  nlattr* statistics[TCA_STATS_MAX + 1];
+  if (nla_parse_nested(statistics, TCA_STATS_MAX, attributes[TCA_STATS2], nullptr) != 0 ||
+      statistics[TCA_STATS_QUEUE] == nullptr || statistics[TCA_STATS_BASIC] == nullptr) {
+    return std::nullopt;
+  }
+  gnet_stats_queue queue = {};
+  nla_memcpy(&queue, statistics[TCA_STATS_QUEUE], sizeof(queue));
+  // What has been dequeued.
+  gnet_stats_basic basic = {};
+  nla_memcpy(&basic, statistics[TCA_STATS_BASIC], sizeof(basic));
+  uint64_t sent_packets = basic.packets;
+  // There only where 32 bits do not suffice.
+  if (statistics[TCA_STATS_PKT64] != nullptr) sent_packets = nla_get_u64(statistics[TCA_STATS_PKT64]);
+  return Plug{.handle = static_cast<const tcmsg*>(nlmsg_data(message))->tcm_handle,
+              .statistics = {.held_packets = queue.qlen,
+                             .held_bytes = queue.backlog,
+                             .dropped_packets = queue.drops,
+                             .sent_packets = sent_packets,
+                             .sent_bytes = basic.bytes}};
 }
 
 absl::StatusOr<Plug> FindPlug(NetlinkSocket& socket, const NetworkLink& ifb) {

@@ -64,6 +64,8 @@ bool SimulatedPlug::Dequeue() {
   const SimulatedPacket packet = queue_.front();
   queue_.pop_front();
   backlog_bytes_ -= packet.bytes;
+  ++sent_packets_;
+  sent_bytes_ += packet.bytes;
   sink_(packet);
   return true;
 }

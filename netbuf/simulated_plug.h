@@ -33,7 +33,9 @@ class SimulatedPlug {
   // The device's transmit queue stops (ifb's rq is full) and starts again.
   void SetTransmitStopped(bool stopped);
 
-  PlugKernel::Statistics statistics() const { return {queue_.size(), backlog_bytes_, dropped_packets_}; }
+  PlugKernel::Statistics statistics() const {
+    return {queue_.size(), backlog_bytes_, dropped_packets_, sent_packets_, sent_bytes_};
+  }
 
  private:
   bool Dequeue();
@@ -43,6 +45,8 @@ class SimulatedPlug {
   std::deque<SimulatedPacket> queue_;
   uint64_t backlog_bytes_ = 0;
   uint64_t dropped_packets_ = 0;
+  uint64_t sent_packets_ = 0;
+  uint64_t sent_bytes_ = 0;
   bool transmit_stopped_ = false;
 
   // Named as in the kernel's struct plug_sched_data.
