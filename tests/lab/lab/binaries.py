@@ -14,12 +14,14 @@ REPOSITORY = LAB.parent.parent
 
 SOURCES = {
     "ledger_service": ["guest/ledger_service.cc"],
+    "numbered_sender": ["guest/numbered_sender.cc"],
     "ledger_client": ["client/ledger_client.cc", "ledger/checker.cc"],
     "command_server": ["dom0/command_server.cc"],
     "as_user": ["dom0/as_user.cc"],
 }
 HEADERS = {
     "ledger_service": ["ledger/protocol.h"],
+    "numbered_sender": [],
     "ledger_client": ["ledger/protocol.h", "ledger/checker.h"],
     "command_server": [],
     "as_user": [],

@@ -3,6 +3,7 @@
     guest        10.80.0.0/24   alpha .1, beta .2 (dom0's bridge), the guest .10, the client .100
     replication  10.81.0.0/24   alpha .1, beta .2
     management   10.82.0.0/24   alpha .1, beta .2, the driver and the control plane .254
+    (a driver domain's  10.83.0.0/24  is behind 10.80.0.20 on the guest network: lab/driver_domain.py)
 
 The driver's process enters the switch's namespace, so that plain sockets (gRPC's too) reach the management network.
 Everything is named after the lab, so labs don't meet, and deleting the two namespaces deletes it all.
@@ -17,6 +18,7 @@ HOST_INDEX = {"alpha": 1, "beta": 2}
 GUEST_ADDRESS = "10.80.0.10"
 CLIENT_ADDRESS = "10.80.0.100"
 DRIVER_ADDRESS = "10.82.0.254"
+DRIVER_GUEST_ADDRESS = "10.80.0.254"
 
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -83,12 +85,24 @@ class Network:
         """`command`, to be run in the client's namespace."""
         return ["nsenter", f"--net=/run/netns/{self.client}", *command]
 
+    def join_guest_network(self, behind):
+        """Gives the driver an address on the guest network, and a way to the networks {network: gateway} behind it."""
+        self._switch("addr", "replace", f"{DRIVER_GUEST_ADDRESS}/24", "dev", "br-guest")
+        for network, gateway in behind.items():
+            self._switch("route", "replace", network, "via", gateway)
+
     def plug(self, host, network, plugged):
         """Pulls or plugs the cable at the switch's end. The host sees nothing of it: its packets just vanish."""
         if plugged:
             self._switch("link", "set", tap(host, network), "master", f"br-{network[:5]}")
         else:
             self._switch("link", "set", tap(host, network), "nomaster")
+
+    def set_guest_mtu(self, mtu):
+        """Of every cable and switch between the hosts' bridges and the client."""
+        for device in (*(tap(host, "guest") for host in HOST_INDEX), "client"):
+            self._switch("link", "set", device, "mtu", str(mtu))
+        _ip("-n", self.client, "link", "set", "eth0", "mtu", str(mtu))
 
     def forget(self):
         """Lets switches and client forget who is where: to be called where the hosts go back to an earlier state, or
