@@ -67,7 +67,9 @@ control::v1::ProtectionStatus ToProto(const ProtectionDriver::Status& status, ab
   proto.mutable_egress()->set_held_packets(status.egress.held_packets);
   proto.mutable_egress()->set_held_bytes(status.egress.held_bytes);
   proto.mutable_egress()->set_dropped_packets(status.egress.dropped_packets);
-  for (const std::string& device : status.egress_devices) proto.mutable_egress()->add_buffer_devices(device);
+  for (const EgressBuffer::VifStatistics& vif : status.egress.vifs) {
+    proto.mutable_egress()->add_buffer_devices(vif.device);
+  }
   return proto;
 }
 

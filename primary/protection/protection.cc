@@ -190,6 +190,7 @@ void Protection::On(const event::Suspended& e) {
 void Protection::EndEpoch(uint64_t epoch) {
   ROMULUS_CHECK(!marked_epoch_.has_value());
   marked_epoch_ = epoch;
+  pressure_ = false;
   Do(action::OpenEpoch{epoch});
   Do(action::PermitResume{epoch});
 }
@@ -223,16 +224,37 @@ void Protection::On(const event::Captured& e) {
 }
 
 void Protection::Replicate(uint64_t epoch, absl::Duration next_epoch_start, absl::Duration captured_at) {
-  state_ = Replicating{epoch, next_epoch_start, captured_at, Next::kNone, {}};
+  state_ = Replicating{epoch, next_epoch_start, captured_at};
   Do(action::ArmTimer{Timer::kCommit, kCommitTimeoutFactor * config_.link_timeout});
   // Checkpoint 1 has been on its way since SeedingBegun.
   if (epoch > 1) Do(action::SendCheckpoint{epoch});
+  ScheduleNext(captured_at);
+}
+
+void Protection::ScheduleNext(absl::Duration now) {
+  // Nothing can be foreseen: its commit will tell.
   if (usual_commit_ == absl::ZeroDuration()) return;
+  Replicating& replicating = *in<Replicating>();
   // So early that the commit is to be expected in the middle of the next copy; but not in its first half, where
   // suspending and sending would only be in each other's way, and the guest would hardly run.
   absl::Duration early = std::max(usual_commit_ - usual_suspend_ - usual_copy_ / 2, usual_commit_ / 2);
-  absl::Duration due = std::max(next_epoch_start + config_.interval, captured_at + early);
-  Do(action::ArmTimer{Timer::kEpoch, std::max(due - captured_at, absl::ZeroDuration())});
+  absl::Duration due = replicating.captured_at + early;
+  const absl::Duration interval_over = replicating.next_epoch_start + config_.interval;
+  if (!pressure_) due = std::max(due, interval_over);
+  due = std::max(due, now);
+  replicating.next_is_early = due < interval_over;
+  Do(action::ArmTimer{Timer::kEpoch, due - now});
+}
+
+void Protection::On(const event::OutputPressure& e) {
+  if (pressure_ || !in_session() || in<Seeding>()) return;
+  pressure_ = true;
+  if (Running* running = in<Running>()) {
+    Do(action::CancelTimer{Timer::kEpoch});
+    RequestNext(running->epoch, e.now, e.now);
+  } else if (Replicating* replicating = in<Replicating>(); replicating != nullptr && replicating->next == Next::kNone) {
+    ScheduleNext(e.now);
+  }
 }
 
 void Protection::On(const event::Commit& e) {
@@ -273,7 +295,9 @@ void Protection::On(const event::Commit& e) {
 
 void Protection::RequestNext(uint64_t epoch, absl::Duration epoch_start, absl::Duration now) {
   absl::Duration remaining = epoch_start + config_.interval - now;
-  if (remaining > absl::ZeroDuration()) {
+  const bool early = pressure_ && remaining > absl::ZeroDuration();
+  if (early) ++early_checkpoints_;
+  if (remaining > absl::ZeroDuration() && !early) {
     state_ = Running{epoch};
     Do(action::ArmTimer{Timer::kEpoch, remaining});
   } else {
@@ -723,6 +747,7 @@ void Protection::On(const event::TimerFired& e) {
       } else if (Replicating* replicating = in<Replicating>();
                  replicating != nullptr && replicating->next == Next::kNone) {
         replicating->next = Next::kRequested;
+        if (replicating->next_is_early) ++early_checkpoints_;
         Do(action::RequestCheckpoint{replicating->epoch + 1});
       }
       return;

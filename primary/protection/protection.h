@@ -35,6 +35,7 @@ namespace romulus::protection {
 //  Captured         !        !           !          Capturing(n): send             -                -
 //                   (while Replicating(n-1), Suspended and Captured as below)
 //  SourceEnded      !        !           local failure (with session)              remember         go on
+//  OutputPressure   -        -           -          next checkpoint without delay  -                -
 //  Delete           end      end/try     stop session                              join             end/try
 //  Fenced: everything that comes from link or source is ignored, but a suspended guest's resume is permitted (it stays
 //  paused) and a repeated Fence is answered. Ended: everything from outside is ignored; requests are answered.
@@ -45,6 +46,12 @@ namespace romulus::protection {
 // is uncommitted waits for its mark until n is committed, but not for longer than it takes to copy it: the guest is
 // never paused for the network. If the commit has not come by then, epoch n+1 ends without a mark: the next mark, the
 // end of epoch n+2 or a later one, stands for it, too, and so does that one's commit.
+//
+// Output pressure only takes away the wait for the interval: the next checkpoint is asked for at once where the guest
+// just runs, and so that its commit meets the next copy, as above, where one is on its way. Earlier than that it would
+// find the mark still in its place, end without one, and hold its output for another checkpoint. Where no checkpoint
+// can be asked for, pressure is remembered until a mark is set: then all output so far stands before it. It moves
+// RequestCheckpoint and nothing else: marks are set and released as ever.
 //
 // Why output may leave, in each case where a packet leaves that no commit covers:
 //  - Seeding until the first OpenEpoch: by SessionAccepted the secondary has destroyed every older standby, and
@@ -87,6 +94,7 @@ class Protection {
     absl::Duration captured_at;
     Next next = Next::kNone;
     absl::Duration after_next_start;  // Of epoch + 2, from kSuspended on.
+    bool next_is_early = false;       // By output pressure: before the interval is over.
   };
   struct Running {  // The guest executes `epoch`; epoch - 1 is committed and released.
     uint64_t epoch = 0;
@@ -138,7 +146,8 @@ class Protection {
     uint64_t epoch = 0;            // That the guest executes; 0 outside a session.
     uint64_t committed_epoch = 0;  // Of the present session, or of the last one.
     uint64_t sessions = 0;
-    absl::Status last_error;  // Why it is not protected, or last was not.
+    uint64_t early_checkpoints = 0;  // Asked for before the interval was over, by output pressure. Over all sessions.
+    absl::Status last_error;         // Why it is not protected, or last was not.
     Config config;
   };
   Snapshot snapshot() const;
@@ -170,6 +179,7 @@ class Protection {
   void On(const event::Suspended&);
   void On(const event::Captured&);
   void On(const event::SourceEnded&);
+  void On(const event::OutputPressure&);
   void On(const event::TimerFired&);
   void On(const event::DeleteRequested&);
   void On(const event::FenceRequested&);
@@ -212,6 +222,8 @@ class Protection {
   // Marks the end of `epoch`, for whose checkpoint the guest is suspended, and lets the guest go on behind the mark.
   void EndEpoch(uint64_t epoch);
   void SuspendedWhileReplicating(const event::Suspended& e);
+  // Replicating: sets the time at which the next checkpoint is asked for.
+  void ScheduleNext(absl::Duration now);
   // Checkpoint `epoch` is captured and nothing is before it: it is on its way.
   void Replicate(uint64_t epoch, absl::Duration next_epoch_start, absl::Duration captured_at);
   void ApplyUpdate(const event::UpdateRequested& update);
@@ -249,6 +261,9 @@ class Protection {
   uint64_t committed_epoch_ = 0;
   // The epoch whose end is marked in the egress buffer and not yet released.
   std::optional<uint64_t> marked_epoch_;
+  // There is output pressure, and no mark has been set since.
+  bool pressure_ = false;
+  uint64_t early_checkpoints_ = 0;
   // Of this session, smoothed; zero as long as nothing is known.
   absl::Duration usual_commit_;   // From captured to committed.
   absl::Duration usual_suspend_;  // From requested to suspended.

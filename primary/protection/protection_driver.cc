@@ -11,6 +11,12 @@ namespace event = protection::event;
 namespace action = protection::action;
 using replication::v1::SecondaryMessage;
 
+namespace {
+
+constexpr absl::Duration kDropsTellingPeriod = absl::Seconds(10);
+
+}  // namespace
+
 // One link, from Open to OnClosed. Once it is not the driver's present link any more, what comes from it is stale.
 class ProtectionDriver::LinkSession : public PrimaryLink::Observer {
  public:
@@ -81,11 +87,16 @@ struct ProtectionDriver::Executor {
     return status;
   }
   absl::Status operator()(const action::OpenEpoch&) {
-    return Check(protection::Effect::kOpenEpoch, d.seams_.egress->OpenEpoch());
+    absl::Status status = Check(protection::Effect::kOpenEpoch, d.seams_.egress->OpenEpoch());
+    d.mark_set_ = status.ok();
+    return status;
   }
   absl::Status operator()(const action::ReleaseEpoch& a) {
     absl::Status status = Check(protection::Effect::kRelease, d.seams_.egress->ReleaseEpoch());
-    if (status.ok()) d.NoteRelease(a.epoch);
+    if (status.ok()) {
+      d.egress_watch_.OnReleaseEpoch(d.Now());
+      d.NoteRelease(a.epoch);
+    }
     return status;
   }
   absl::Status operator()(const action::NoteCommit& a) {
@@ -93,12 +104,21 @@ struct ProtectionDriver::Executor {
     return absl::OkStatus();
   }
   absl::Status operator()(const action::PassThrough&) {
-    return Check(protection::Effect::kPassThrough, d.seams_.egress->PassThrough());
+    d.egress_watch_.Look(d.Now());
+    absl::Status status = Check(protection::Effect::kPassThrough, d.seams_.egress->PassThrough());
+    if (status.ok()) {
+      d.egress_watch_.OnPassThrough(d.Now());
+      d.StopWatchingEgress();
+    }
+    return status;
   }
   absl::Status operator()(const action::DiscardHeld&) {
+    d.StopWatchingEgress();
+    d.egress_watch_.OnDiscard();
     return Check(protection::Effect::kDiscard, d.seams_.egress->Discard());
   }
   absl::Status operator()(const action::DetachEgress&) {
+    d.StopWatchingEgress();
     return Check(protection::Effect::kDetach, d.seams_.egress->Detach());
   }
   absl::Status operator()(const action::PauseGuest&) {
@@ -193,7 +213,8 @@ ProtectionDriver::ProtectionDriver(std::string protection, const protection::Con
       record_detail_(std::move(record_detail)),
       seams_(std::move(seams)),
       observer_(observer),
-      core_(config) {
+      core_(config),
+      egress_watch_(seams_.egress.get(), seams_.egress_watch) {
   ROMULUS_CHECK(!record_detail_.empty());
   open_session_.set_protection(protection_);
   open_session_.set_link_timeout_ms(static_cast<uint32_t>(absl::ToInt64Milliseconds(config.link_timeout)));
@@ -205,6 +226,7 @@ ProtectionDriver::ProtectionDriver(std::string protection, const protection::Con
 ProtectionDriver::~ProtectionDriver() {
   ROMULUS_CHECK(!draining_);
   for (const auto& [name, id] : timers_) seams_.scheduler->Cancel(id);
+  seams_.scheduler->Cancel(egress_timer_);
   CancelReaders();
 }
 
@@ -268,6 +290,11 @@ void ProtectionDriver::Drain() {
     for (const action::Action& action : actions) {
       if (action_filter_ && !action_filter_(action)) continue;
       if (!std::visit(executor, action).ok()) break;
+    }
+    // After the list, which lets the guest go on: looking shall not prolong its pause.
+    if (std::exchange(mark_set_, false)) {
+      egress_watch_.OnOpenEpoch(Now());
+      if (egress_timer_ == Scheduler::kNoTimer) WatchEgress();
     }
     queue_.insert(queue_.begin(), results.begin(), results.end());
   }
@@ -375,6 +402,28 @@ void ProtectionDriver::NoteRelease(uint64_t epoch) {
   epoch_started_.erase(epoch_started_.begin(), epoch_started_.upper_bound(epoch));
 }
 
+void ProtectionDriver::WatchEgress() {
+  const absl::Duration begun = Now();
+  egress_watch_.Look(begun);
+  TellDrops();
+  egress_timer_ = seams_.scheduler->After(egress_watch_.NextPeriod(Now() - begun), [this] { WatchEgress(); });
+  if (egress_watch_.pressed()) Post(event::OutputPressure{Now()});
+}
+
+void ProtectionDriver::StopWatchingEgress() {
+  seams_.scheduler->Cancel(std::exchange(egress_timer_, Scheduler::kNoTimer));
+}
+
+void ProtectionDriver::TellDrops() {
+  if (drops_told_at_.has_value() && Now() < *drops_told_at_ + kDropsTellingPeriod) return;
+  const std::vector<uint64_t> drops = egress_watch_.TakeNewDrops();
+  for (size_t i = 0; i < drops.size(); ++i) {
+    if (drops[i] == 0) continue;
+    drops_told_at_ = Now();
+    observer_->OnOutputDropped(egress_watch_.statistics().vifs[i], drops[i]);
+  }
+}
+
 ProtectionDriver::Status ProtectionDriver::status() {
   Status status;
   status.core = core_.snapshot();
@@ -394,9 +443,9 @@ ProtectionDriver::Status ProtectionDriver::status() {
   }
   status.seeding_pages_sent = seeding_pages_sent_;
   if (!last_error_.ok()) status.last_error_age = Now() - last_error_at_;
-  // Without its figures the status is still a status.
-  if (!seams_.egress->ReadStatistics(status.egress).ok()) status.egress = {};
-  status.egress_devices = seams_.egress->devices();
+  egress_watch_.Look(Now());
+  status.egress = egress_watch_.statistics();
+  status.egress_times_held = egress_watch_.times_held();
   return status;
 }
 

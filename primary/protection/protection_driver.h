@@ -17,6 +17,7 @@
 #include "common/ownership/generation_store.h"
 #include "netbuf/egress_buffer.h"
 #include "primary/checkpoint_source.h"
+#include "primary/protection/egress_watch.h"
 #include "primary/protection/epoch_trace.h"
 #include "primary/protection/protection.h"
 #include "primary/protection/recent_spread.h"
@@ -39,6 +40,7 @@ class ProtectionDriver {
     std::function<std::unique_ptr<CheckpointSource>()> new_source;
     std::unique_ptr<GuestControl> guest;
     std::unique_ptr<EgressBuffer> egress;
+    EgressWatch::Options egress_watch;
   };
 
   class Observer {
@@ -48,6 +50,9 @@ class ProtectionDriver {
     virtual void OnChanged(bool phase_changed) = 0;
     // A checkpoint is committed and its output released.
     virtual void OnCheckpoint(const EpochTrace& trace) = 0;
+    // The kernel has dropped `packets` of the guest's output since the last call, because `vif` was full. At most every
+    // ten seconds per protection, and late by as much.
+    virtual void OnOutputDropped(const EgressBuffer::VifStatistics& vif, uint64_t packets) {}
   };
 
   // The request is done, or has failed: codes as in control/v1/protection_service.proto.
@@ -96,7 +101,7 @@ class ProtectionDriver {
     uint64_t seeding_pages_sent = 0;
     absl::Duration last_error_age;  // Since core.last_error has changed.
     EgressBuffer::Statistics egress;
-    std::vector<std::string> egress_devices;
+    std::vector<HoldTimeMeter::Spread> egress_times_held;  // By vif, as in egress.vifs.
   };
   // Asks the egress buffer for its counters.
   Status status();
@@ -123,6 +128,10 @@ class ProtectionDriver {
   void CancelReaders();
   void NoteCommit(uint64_t epoch);
   void NoteRelease(uint64_t epoch);
+  // Looks at the egress buffer now and then, as long as it holds output.
+  void WatchEgress();
+  void StopWatchingEgress();
+  void TellDrops();
   absl::Duration Now() const { return seams_.scheduler->Now(); }
 
   const std::string protection_;
@@ -151,6 +160,11 @@ class ProtectionDriver {
     absl::Duration captured_at;
   };
   std::map<uint64_t, Uncommitted> uncommitted_;  // By epoch.
+
+  EgressWatch egress_watch_;
+  Scheduler::TimerId egress_timer_ = Scheduler::kNoTimer;
+  bool mark_set_ = false;  // By an action of the list that is being executed.
+  std::optional<absl::Duration> drops_told_at_;
 
   // Measurements.
   std::deque<EpochTrace> unreleased_;  // Committed, but what their epochs have sent is still held.

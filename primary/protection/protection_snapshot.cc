@@ -8,6 +8,7 @@ Protection::Snapshot Protection::snapshot() const {
   snapshot.generation = generation_;
   snapshot.committed_epoch = committed_epoch_;
   snapshot.sessions = sessions_;
+  snapshot.early_checkpoints = early_checkpoints_;
   snapshot.last_error = last_error_;
   snapshot.config = config_;
 

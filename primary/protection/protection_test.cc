@@ -252,6 +252,106 @@ TEST_F(OverlappingStory, ANewSessionBeginsWithoutAMarkOfTheLast) {
   EXPECT_EQ(On(event::Suspended{1, At(9000)}), "end-epoch-1, resume-1 => Capturing(1)");
 }
 
+TEST_F(Story, OutputPressureAsksForTheNextCheckpointAtOnce) {
+  Running2();
+  EXPECT_EQ(On(event::OutputPressure{At(1020)}), "request-2 => Suspending(2)");
+  EXPECT_EQ(core->snapshot().early_checkpoints, 1);
+  // Nothing leaves for it: the mark is set and released as ever.
+  EXPECT_EQ(On(event::OutputPressure{At(1022)}), " => Suspending(2)");
+  EXPECT_EQ(On(event::Suspended{2, At(1060)}), "end-epoch-2, resume-2 => Capturing(2)");
+  EXPECT_EQ(On(event::Captured{2}), "in 30s commit-overdue, send-checkpoint-2 => Replicating(2)");
+  // The mark has answered it: the next one comes an interval after the start of its epoch, at 1060.
+  EXPECT_EQ(On(event::Commit{2, At(1080)}), "release-2, in 80ms epoch-over => Running(3)");
+  // A timer that fires late does nothing more.
+  EXPECT_EQ(On(event::OutputPressure{At(1090)}), "request-3 => Suspending(3)");
+  EXPECT_EQ(On(event::TimerFired{Timer::kEpoch}), " => Suspending(3)");
+  EXPECT_EQ(core->snapshot().early_checkpoints, 2);
+}
+
+TEST_F(Story, OutputPressureIsRememberedUntilACheckpointCanBeAskedFor) {
+  Running2();
+  On(event::TimerFired{Timer::kEpoch});
+  On(event::Suspended{2, At(1100)});
+  EXPECT_EQ(On(event::OutputPressure{At(1110)}), " => Capturing(2)");
+  EXPECT_EQ(On(event::Captured{2}), "in 30s commit-overdue, send-checkpoint-2 => Replicating(2)");
+  // How long commits take is not known yet, so the next one is not begun before this commit.
+  EXPECT_EQ(On(event::OutputPressure{At(1115)}), " => Replicating(2)");
+  EXPECT_EQ(On(event::Commit{2, At(1120)}), "release-2, request-3 => Suspending(3)");
+  EXPECT_EQ(core->snapshot().early_checkpoints, 1);
+}
+
+TEST_F(Story, OutputPressureWithoutASessionThatHoldsOutputIsNothing) {
+  Connecting();
+  EXPECT_EQ(On(event::OutputPressure{At(1)}), " => Connecting");
+  Seeding();
+  EXPECT_EQ(On(event::OutputPressure{At(1)}), " => Seeding");
+  Holding();
+  EXPECT_EQ(On(event::OutputPressure{At(1)}), " => BackingOff");
+  // Nor is it remembered by the next one.
+  Running2();
+  On(event::TimerFired{Timer::kEpoch});
+  On(event::OutputPressure{At(1)});
+  On(event::LinkClosed{kSilent});
+  On(event::SourceEnded{});
+  On(event::TimerFired{Timer::kReconnect});
+  On(event::SessionAccepted{});
+  On(event::SeedingBegun{});
+  On(event::Suspended{1, At(9000)});
+  On(event::Captured{1});
+  EXPECT_EQ(On(event::Commit{1, At(9010)}), "release-1, in 90ms epoch-over => Running(2)");
+}
+
+// Commits take 20 ms, so a checkpoint that is asked for 10 ms after the capture before finds its mark free.
+class OverlappingPressureStory : public OverlappingStory {
+ protected:
+  void Replicating3() {
+    Running2();
+    On(event::TimerFired{Timer::kEpoch});
+    On(event::Suspended{2, At(1160)});
+    On(event::Captured{2, At(1170), absl::Milliseconds(5), absl::Milliseconds(10)});
+    On(event::Commit{2, At(1190)});
+    On(event::TimerFired{Timer::kEpoch});
+    On(event::Suspended{3, At(1260)});
+    EXPECT_EQ(On(event::Captured{3, At(1270), absl::Milliseconds(5), absl::Milliseconds(10)}),
+              "in 30s commit-overdue, send-checkpoint-3, in 90ms epoch-over => Replicating(3)");
+  }
+};
+
+TEST_F(OverlappingPressureStory, TheNextCheckpointIsBegunAsSoonAsItsMarkWillFindItsPlace) {
+  Replicating3();
+  // Due 10 ms after the capture at 1270, not at 1360 when the interval is over; and not now, when it would end without
+  // a mark.
+  EXPECT_EQ(On(event::OutputPressure{At(1272)}), "in 8ms epoch-over => Replicating(3)");
+  EXPECT_EQ(On(event::OutputPressure{At(1274)}), " => Replicating(3)");
+  EXPECT_EQ(core->snapshot().early_checkpoints, 0);
+  EXPECT_EQ(On(event::TimerFired{Timer::kEpoch}), "request-4 => Replicating(3, suspending)");
+  EXPECT_EQ(core->snapshot().early_checkpoints, 1);
+  EXPECT_EQ(On(event::Suspended{4, At(1285)}), "in 10ms copied => Replicating(3, copying)");
+  EXPECT_EQ(On(event::Commit{3, At(1290)}), "release-3, end-epoch-4, resume-4 => Capturing(4)");
+  EXPECT_EQ(On(event::Captured{4, At(1295), absl::Milliseconds(5), absl::Milliseconds(10)}),
+            "in 30s commit-overdue, send-checkpoint-4, in 90ms epoch-over => Replicating(4)");
+}
+
+TEST_F(OverlappingPressureStory, LateInTheCommitItIsBegunAtOnce) {
+  Replicating3();
+  EXPECT_EQ(On(event::OutputPressure{At(1284)}), "in 0 epoch-over => Replicating(3)");
+  // Here the commit comes first.
+  EXPECT_EQ(On(event::Commit{3, At(1284)}), "release-3, request-4 => Suspending(4)");
+  EXPECT_EQ(core->snapshot().early_checkpoints, 1);
+}
+
+TEST_F(OverlappingPressureStory, AnEpochWithoutAMarkDoesNotRelieve) {
+  Replicating3();
+  On(event::OutputPressure{At(1272)});
+  On(event::TimerFired{Timer::kEpoch});
+  On(event::Suspended{4, At(1285)});
+  EXPECT_EQ(On(event::TimerFired{Timer::kBoundary}), "resume-4 => Replicating(3, copied)");
+  On(event::Captured{4, At(1297), absl::Milliseconds(5), absl::Milliseconds(10)});
+  // What epochs 4 and 5 send waits for the mark at the end of 5: that is hurried, too.
+  EXPECT_EQ(On(event::Commit{3, At(1300)}),
+            "release-3, in 30s commit-overdue, send-checkpoint-4, in 11.25ms epoch-over => Replicating(4)");
+}
+
 TEST_F(Story, CreationFailsAndLeavesEverythingAsItWas) {
   Connecting();
   EXPECT_EQ(On(event::LinkClosed{kSilent}), "detach, record(1 ended), reply-1 UNAVAILABLE => Failed");

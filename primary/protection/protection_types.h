@@ -89,6 +89,10 @@ struct Captured {
 struct SourceEnded {
   absl::Status status;
 };
+// The guest's output that stands behind no mark fills a vif's buffer to the high-water mark. May come again and again.
+struct OutputPressure {
+  absl::Duration now;
+};
 struct TimerFired {
   Timer timer;
 };
@@ -129,9 +133,10 @@ struct Continued {
   Milestone milestone;
 };
 
-using Event = std::variant<Start, EgressAttached, SessionAccepted, LinkClosed, Commit, SessionStopped, StandbyFailed,
-                           FenceReceived, PeerMisbehaved, SeedingBegun, Suspended, Captured, SourceEnded, TimerFired,
-                           DeleteRequested, FenceRequested, UpdateRequested, EffectFailed, Continued>;
+using Event =
+    std::variant<Start, EgressAttached, SessionAccepted, LinkClosed, Commit, SessionStopped, StandbyFailed,
+                 FenceReceived, PeerMisbehaved, SeedingBegun, Suspended, Captured, SourceEnded, OutputPressure,
+                 TimerFired, DeleteRequested, FenceRequested, UpdateRequested, EffectFailed, Continued>;
 
 }  // namespace event
 

@@ -87,7 +87,9 @@ PrimaryAgent::PrimaryAgent(const Parts& parts)
   PlugEgressBuffer::Options buffer;
   buffer.protection = kProtection;
   buffer.vifs = {Vif{parts.domain->vif(), parts.domain->domid, 0}};
+  buffer.limit_bytes = parts.egress_limit_bytes;
   seams.egress = std::make_unique<SimulatedEgressBuffer>(parts.host->kernel, buffer);
+  seams.egress_watch = parts.egress_watch;
   if (parts.release_early) seams.egress = std::make_unique<ReleaseEarlyEgressBuffer>(std::move(seams.egress));
 
   replication::v1::OpenSession open;

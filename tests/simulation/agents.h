@@ -32,6 +32,8 @@ class PrimaryAgent : public ProtectionDriver::Observer {
     std::shared_ptr<Domain> domain;
     protection::Config config;
     absl::Duration heartbeat_interval;
+    uint32_t egress_limit_bytes = 0;
+    EgressWatch::Options egress_watch;
     bool release_early = false;
     SimulatedPrimaryLink::Hooks link_hooks;
     SimulatedSource::OnCapture on_capture;

@@ -30,18 +30,35 @@ enum Kind {
   kSecondaryDiskFailure,
   kStaleSession,
   kWallClockJump,
+  kGuestFlood,
   kGuestDestroyed,
 };
 
 constexpr const char* kNames[] = {
-    "primary-agent-crash",    "secondary-agent-crash",  "save-helper-crash",
-    "restore-helper-crash",   "primary-power-loss",     "secondary-power-loss",
-    "partition-to-secondary", "partition-to-primary",   "partition",
-    "slow-network",           "connection-reset",       "primary-host-stall",
-    "secondary-host-stall",   "suspend-failure",        "pause-failure",
-    "prepare-failure",        "activation-failure",     "egress-failure",
-    "primary-disk-failure",   "secondary-disk-failure", "stale-session",
-    "wall-clock-jump",        "guest-destroyed",
+    "primary-agent-crash",
+    "secondary-agent-crash",
+    "save-helper-crash",
+    "restore-helper-crash",
+    "primary-power-loss",
+    "secondary-power-loss",
+    "partition-to-secondary",
+    "partition-to-primary",
+    "partition",
+    "slow-network",
+    "connection-reset",
+    "primary-host-stall",
+    "secondary-host-stall",
+    "suspend-failure",
+    "pause-failure",
+    "prepare-failure",
+    "activation-failure",
+    "egress-failure",
+    "primary-disk-failure",
+    "secondary-disk-failure",
+    "stale-session",
+    "wall-clock-jump",
+    "guest-flood",
+    "guest-destroyed",
 };
 
 }  // namespace
@@ -120,6 +137,8 @@ void Faults::InjectOne() {
     case kWallClockJump:
       // Nothing can be done to a clock that nobody can read: SimulatedScheduler has no other than the monotonic one.
       return;
+    case kGuestFlood:
+      return world_.FloodFor(random.Between(absl::Milliseconds(100), absl::Seconds(3)));
     case kGuestDestroyed:
       guest_destroyed_ = true;
       return world_.DestroyGuest();
@@ -145,6 +164,7 @@ void Faults::Heal() {
   world_.network.partitioned = {false, false};
   world_.network.extra_latency_max = absl::ZeroDuration();
   world_.network.corruption = 0;
+  world_.FloodFor(absl::ZeroDuration());
   for (Host* host : {&world_.primary_host, &world_.secondary_host}) {
     host->failing_pauses = host->failing_suspends = host->failing_prepares = host->failing_activations = 0;
     host->store.FailWrites(0);

@@ -30,6 +30,8 @@ class Scenario {
     outcome.checkpoints = world_.checkpoints;
     outcome.takeovers = world_.takeovers;
     outcome.answers = world_.ledger.received();
+    outcome.early_checkpoints = world_.early_checkpoints();
+    outcome.dropped = world_.dropped;
     outcome.ending = ending_;
     return outcome;
   }

@@ -15,6 +15,8 @@ struct Outcome {
   uint64_t checkpoints = 0;
   uint64_t takeovers = 0;
   uint64_t answers = 0;
+  uint64_t early_checkpoints = 0;
+  uint64_t dropped = 0;
   std::string ending;
 };
 

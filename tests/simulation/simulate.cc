@@ -53,13 +53,15 @@ void OnAbort(int) {
 
 struct Totals {
   std::map<std::string, uint64_t> faults, endings;
-  uint64_t checkpoints = 0, takeovers = 0, answers = 0, seeds = 0;
+  uint64_t checkpoints = 0, early_checkpoints = 0, takeovers = 0, answers = 0, dropped = 0, seeds = 0;
   uint64_t failed_seed = 0;
   std::string violation;
 
   void Add(const Outcome& outcome) {
     ++seeds;
     checkpoints += outcome.checkpoints;
+    early_checkpoints += outcome.early_checkpoints;
+    dropped += outcome.dropped;
     takeovers += outcome.takeovers;
     answers += outcome.answers;
     ++endings[outcome.ending];
@@ -68,6 +70,8 @@ struct Totals {
   void Add(const Totals& other) {
     seeds += other.seeds;
     checkpoints += other.checkpoints;
+    early_checkpoints += other.early_checkpoints;
+    dropped += other.dropped;
     takeovers += other.takeovers;
     answers += other.answers;
     for (const auto& [name, count] : other.endings) endings[name] += count;
@@ -107,8 +111,10 @@ int Run(const Flags& flags) {
     totals.Add(parts[i]);
   }
   double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-  printf("%" PRIu64 " seeds in %.1f s: %" PRIu64 " checkpoints, %" PRIu64 " takeovers, %" PRIu64 " answers\n",
-         totals.seeds, seconds, totals.checkpoints, totals.takeovers, totals.answers);
+  printf("%" PRIu64 " seeds in %.1f s: %" PRIu64 " checkpoints (%" PRIu64 " early), %" PRIu64 " takeovers, %" PRIu64
+         " answers, %" PRIu64 " dropped\n",
+         totals.seeds, seconds, totals.checkpoints, totals.early_checkpoints, totals.takeovers, totals.answers,
+         totals.dropped);
   printf("faults injected:\n");
   for (const auto& [name, count] : totals.faults) printf("  %-32s %" PRIu64 "\n", name.c_str(), count);
   printf("endings:\n");

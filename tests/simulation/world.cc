@@ -12,6 +12,12 @@ namespace romulus::simulation {
 using protection::Protection;
 using standby::Standby;
 
+namespace {
+
+constexpr uint32_t kPacketBytes = 100;
+
+}  // namespace
+
 World::World(uint64_t seed, Mutant mutant, bool trace)
     : random(seed),
       primary_host("primary-host", &clock,
@@ -36,6 +42,9 @@ World::World(uint64_t seed, Mutant mutant, bool trace)
     config.loss_policy = static_cast<protection::LossPolicy>(random.Below(3));
   }
   network.latency = random.Between(absl::Microseconds(100), absl::Milliseconds(10));
+  // Some protections have a buffer that a guest can fill.
+  egress_limit_bytes = random.Chance(500) ? static_cast<uint32_t>(kPacketBytes * (5 + random.Below(500))) : 64 << 20;
+  egress_watch.period = random.Between(absl::Milliseconds(2), absl::Milliseconds(20));
   if (mutant == Mutant::kAckEarly) network.corruption = 2;
 
   guest = primary_host.NewDomain();
@@ -81,10 +90,24 @@ void World::Request() {
       domain->memory.pages[page].words[random.Below(2)] = random.Next();
       domain->dirty.insert({0, page});
       packets_[++last_packet_] = {domain == guest, domain->memory.counter(), domain->memory.chain()};
-      host->kernel->Enqueue(domain->vif(), {last_packet_, 100});
+      Send(*host, domain->vif());
     }
   }
-  clock.After(random.Between(absl::Milliseconds(5), absl::Milliseconds(60)), [this] { Request(); });
+  absl::Duration pause = random.Between(absl::Milliseconds(5), absl::Milliseconds(60));
+  if (now() < flood_until_) pause = random.Between(absl::Microseconds(100), absl::Milliseconds(2));
+  clock.After(pause, [this] { Request(); });
+}
+
+void World::Send(Host& host, const std::string& vif) {
+  SimulatedPlug* plug = host.kernel->plug(vif);
+  const uint64_t dropped_before = plug == nullptr ? 0 : plug->statistics().dropped_packets;
+  host.kernel->Enqueue(vif, {last_packet_, kPacketBytes});
+  if (plug != nullptr) dropped += plug->statistics().dropped_packets - dropped_before;
+}
+
+uint64_t World::early_checkpoints() const {
+  const uint64_t now = primary == nullptr ? 0 : primary->driver->core().snapshot().early_checkpoints;
+  return early_checkpoints_before_ + now;
 }
 
 std::optional<uint64_t> World::TakeoverCounter() const {
@@ -146,6 +169,8 @@ void World::StartPrimaryAgent(bool recovered) {
   parts.domain = guest;
   parts.config = config;
   parts.heartbeat_interval = heartbeat_interval;
+  parts.egress_limit_bytes = egress_limit_bytes;
+  parts.egress_watch = egress_watch;
   parts.release_early = mutant_ == Mutant::kReleaseEarly;
   parts.link_hooks.host_powered = [this] { return primary_host.powered; };
   parts.link_hooks.corruption = [this] { return network.corruption; };
@@ -165,12 +190,18 @@ void World::StartPrimaryAgent(bool recovered) {
     takeover_.OnCapture(last_session_, epoch, memory);
   };
   parts.trace = trace_ ? [this](const std::string& line) { Trace(line); } : std::function<void(const std::string&)>();
+  DropPrimaryAgent();
   primary = std::make_unique<PrimaryAgent>(parts);
   PrimaryAgent* agent = primary.get();
   agent->process.After(absl::ZeroDuration(), [this, agent, recovered] {
     agent->driver->Start(generation, recovered,
                          [this](absl::Status status) { Trace(absl::StrCat("created: ", status.ToString())); });
   });
+}
+
+void World::DropPrimaryAgent() {
+  early_checkpoints_before_ = early_checkpoints();
+  primary.reset();
 }
 
 void World::StartSecondaryAgent() {
@@ -214,7 +245,7 @@ void World::AcceptOn(Connection connection, Pipe::Item item) {
 void World::CrashPrimaryAgent(absl::Duration restart_after) {
   if (primary == nullptr) return;
   NoteUnprotected();
-  primary.reset();
+  DropPrimaryAgent();
   clock.After(restart_after, [this] {
     if (primary != nullptr || !primary_host.powered || guest == nullptr || guest->destroyed) return;
     absl::StatusOr<GenerationStore::Record> record = primary_host.store.Read(kProtection);
@@ -241,7 +272,7 @@ void World::PowerOff(Host& host) {
   Trace(absl::StrCat(host.name, " loses power"));
   host.PowerOff();
   if (&host == &primary_host) {
-    primary.reset();
+    DropPrimaryAgent();
     guest.reset();
   } else {
     secondary.reset();

@@ -47,6 +47,8 @@ class World {
   void PowerOff(Host& host);
   void PowerOn(Host& host);
   void ResetConnection();
+  // The guest sends as fast as it can.
+  void FloodFor(absl::Duration duration) { flood_until_ = now() + duration; }
   // A session attempt of earlier that was under way all the time.
   void DeliverStaleSession();
   void DestroyGuest();
@@ -71,8 +73,13 @@ class World {
   uint64_t generation = 1;  // The highest that the control plane has issued.
   // The control plane has said that the secondary has not taken over, and does not let it until a new session begins.
   bool unprotect_vouched = false;
+  uint32_t egress_limit_bytes;
+  EgressWatch::Options egress_watch;
   uint64_t checkpoints = 0;
   uint64_t takeovers = 0;
+  uint64_t dropped = 0;  // Packets that a full egress buffer did not take.
+  // Checkpoints that output pressure has brought forward.
+  uint64_t early_checkpoints() const;
   LeftoversChecker leftovers;
   ClientLedger ledger;
 
@@ -84,9 +91,11 @@ class World {
   };
 
   void StartPrimaryAgent(bool recovered);
+  void DropPrimaryAgent();
   void StartSecondaryAgent();
   void AcceptOn(Connection connection, Pipe::Item item);
   void Request();
+  void Send(Host& host, const std::string& vif);
   void OnPacketLeft(uint64_t id);
   void NoteUnprotected();
   void OnTakeover(uint64_t session, const GuestMemory& memory);
@@ -106,6 +115,8 @@ class World {
   uint64_t last_packet_ = 0;
   uint64_t last_request_ = 0;
   bool released_unprotected_ = false;
+  absl::Duration flood_until_;
+  uint64_t early_checkpoints_before_ = 0;  // Of primary agents that are gone.
 };
 
 }  // namespace romulus::simulation
