@@ -45,6 +45,12 @@ struct ProtectionRegistry::Entry final : ProtectionDriver::Observer {
             ", committed ", core.committed_epoch, core.last_error.ok() ? "" : ": ", core.last_error.message());
     changes->Notify();
   }
+  void OnOutputDropped(const EgressBuffer::VifStatistics& vif, uint64_t packets) override {
+    LogWarning(spec.name(), ": the egress buffer of ", vif.vif, " (", vif.limit_bytes, " bytes) was full: ", packets,
+               " packets of the guest dropped, ", vif.dropped_packets,
+               " in all. Create the protection with a larger settings.egress_buffer_bytes or a shorter interval, or "
+               "limit the vif's rate");
+  }
   void OnCheckpoint(const EpochTrace& trace) override {
     if (epoch_trace != nullptr) *epoch_trace << id << ' ' << FormatEpochTrace(trace) << std::endl;
   }

@@ -10,12 +10,42 @@
 namespace romulus {
 namespace {
 
-control::v1::DurationSpread SpreadToProto(const RecentSpread::Spread& nanoseconds) {
+control::v1::DurationSpread SpreadToProto(absl::Duration p50, absl::Duration p99, absl::Duration max) {
   control::v1::DurationSpread spread;
-  *spread.mutable_p50() = ToProto(absl::Nanoseconds(nanoseconds.p50));
-  *spread.mutable_p99() = ToProto(absl::Nanoseconds(nanoseconds.p99));
-  *spread.mutable_max() = ToProto(absl::Nanoseconds(nanoseconds.max));
+  *spread.mutable_p50() = ToProto(p50);
+  *spread.mutable_p99() = ToProto(p99);
+  *spread.mutable_max() = ToProto(max);
   return spread;
+}
+
+control::v1::DurationSpread SpreadToProto(const RecentSpread::Spread& nanoseconds) {
+  return SpreadToProto(absl::Nanoseconds(nanoseconds.p50), absl::Nanoseconds(nanoseconds.p99),
+                       absl::Nanoseconds(nanoseconds.max));
+}
+
+control::v1::EgressStatus EgressToProto(const ProtectionDriver::Status& status) {
+  control::v1::EgressStatus egress;
+  egress.set_held_packets(status.egress.held_packets);
+  egress.set_held_bytes(status.egress.held_bytes);
+  egress.set_dropped_packets(status.egress.dropped_packets);
+  egress.set_early_checkpoints(status.core.early_checkpoints);
+  for (size_t i = 0; i < status.egress.vifs.size(); ++i) {
+    const EgressBuffer::VifStatistics& counters = status.egress.vifs[i];
+    egress.add_buffer_devices(counters.device);
+    control::v1::VifEgressStatus& vif = *egress.add_vifs();
+    vif.set_vif(counters.vif);
+    vif.set_buffer_device(counters.device);
+    vif.set_limit_bytes(counters.limit_bytes);
+    vif.set_held_packets(counters.held_packets);
+    vif.set_held_bytes(counters.held_bytes);
+    vif.set_sent_packets(counters.sent_packets);
+    vif.set_sent_bytes(counters.sent_bytes);
+    vif.set_dropped_packets(counters.dropped_packets);
+    vif.set_epochs(counters.epochs);
+    const HoldTimeMeter::Spread& held = status.egress_times_held[i];
+    *vif.mutable_time_held() = SpreadToProto(held.p50, held.p99, held.max);
+  }
+  return egress;
 }
 
 }  // namespace
@@ -64,12 +94,7 @@ control::v1::ProtectionStatus ToProto(const ProtectionDriver::Status& status, ab
     proto.set_last_error(std::string(status.core.last_error.message()));
     *proto.mutable_last_error_time() = ToProto(wall_now - status.last_error_age);
   }
-  proto.mutable_egress()->set_held_packets(status.egress.held_packets);
-  proto.mutable_egress()->set_held_bytes(status.egress.held_bytes);
-  proto.mutable_egress()->set_dropped_packets(status.egress.dropped_packets);
-  for (const EgressBuffer::VifStatistics& vif : status.egress.vifs) {
-    proto.mutable_egress()->add_buffer_devices(vif.device);
-  }
+  *proto.mutable_egress() = EgressToProto(status);
   return proto;
 }
 
