@@ -12,6 +12,7 @@
 #include "common/agent/termination.h"
 #include "common/base/heap.h"
 #include "common/base/log.h"
+#include "common/control/agent_backends.h"
 #include "common/control/host_service.h"
 #include "common/loop/event_loop.h"
 #include "common/xen/host_report.h"
@@ -42,8 +43,11 @@ absl::Status Run() {
   }
   const absl::StatusOr<std::unique_ptr<XenProtectedHost>> host = XenProtectedHost::Open(loop->get(), save_helper);
   if (!host.ok()) return host.status();
+  // It creates no devices, and looks after none.
+  const absl::StatusOr<std::unique_ptr<AgentBackends>> backends = AgentBackends::Start(**loop, BackendScope::kNone);
+  if (!backends.ok()) return backends.status();
   HostService host_service([] { return ReportHost(control::v1::Host::PRIMARY); },
-                           [save_helper] { return CheckProtectionReadiness(save_helper); });
+                           [save_helper] { return CheckProtectionReadiness(save_helper); }, backends->get());
   return RunPrimaryAgent(
       {absl::GetFlag(FLAGS_control_address), absl::GetFlag(FLAGS_state_dir), absl::GetFlag(FLAGS_epoch_trace)},
       *signals, **loop, **host, host_service);

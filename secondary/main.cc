@@ -12,6 +12,7 @@
 #include "common/agent/termination.h"
 #include "common/base/heap.h"
 #include "common/base/log.h"
+#include "common/control/agent_backends.h"
 #include "common/control/host_service.h"
 #include "common/loop/event_loop.h"
 #include "common/xen/host_report.h"
@@ -42,8 +43,11 @@ absl::Status Run() {
   }
   const absl::StatusOr<std::unique_ptr<XenStandbyHost>> host = XenStandbyHost::Open(loop->get(), restore_helper);
   if (!host.ok()) return host.status();
+  const absl::StatusOr<std::unique_ptr<AgentBackends>> backends =
+      AgentBackends::Start(**loop, BackendScope::kMarkedDomains);
+  if (!backends.ok()) return backends.status();
   HostService host_service([] { return ReportHost(control::v1::Host::SECONDARY); },
-                           [restore_helper] { return CheckStandbyReadiness(restore_helper); });
+                           [restore_helper] { return CheckStandbyReadiness(restore_helper); }, backends->get());
   return RunSecondaryAgent(
       {absl::GetFlag(FLAGS_control_address), absl::GetFlag(FLAGS_replication_address), absl::GetFlag(FLAGS_state_dir)},
       *signals, **loop, **host, host_service);

@@ -60,11 +60,9 @@ class BackendListener final : private QdiskProcesses::Observer {
   // Devices stay as they are.
   ~BackendListener() override;
 
-  // In the order of their keys.
+  // In the order of their keys; times are on the loop's clock.
   std::vector<BackendView> List() const { return tracker_.List(); }
   uint32_t self() const { return backends_->self(); }
-  // How long ago `since` (BackendView::state_since) was.
-  absl::Duration AgeOf(absl::Duration since) const { return loop_.Now() - since; }
 
   // Scripts that run: to be waited for before ending, where there is time.
   size_t running_scripts() const { return scripts_.running(); }

@@ -19,7 +19,9 @@ std::string QemuRecords(uint32_t domid) { return absl::StrCat("device-model/", d
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<BackendStore>> BackendStore::Open(Xenstore& store, BackendScope scope) {
-  const absl::StatusOr<std::string> domid = store.Read("domid");
+  // dom0 knows itself even where nobody has written it down.
+  const bool in_dom0 = scope != BackendScope::kAllDomains;
+  const absl::StatusOr<std::string> domid = in_dom0 ? store.ReadOr("domid", "0") : store.Read("domid");
   if (!domid.ok()) {
     return absl::FailedPreconditionError(
         absl::StrCat("this domain does not know its own id (", domid.status().message(),

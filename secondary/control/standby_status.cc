@@ -37,6 +37,7 @@ control::v1::Standby ToProto(const std::string& name, const StandbyDriver::Statu
   standby.set_primary_host(status.session.primary_host().hostname());
   standby.set_failover_policy(status.session.failover_policy());
   standby.set_committed_epoch(status.core.committed_epoch);
+  standby.set_applied_epoch(status.core.applied_epoch);
   if (status.core.committed_epoch > 0) *standby.mutable_last_commit_age() = ToProto(status.last_commit_age);
   standby.set_link_alive(status.core.link_alive);
   *standby.mutable_last_heard_age() = ToProto(status.last_heard_age);

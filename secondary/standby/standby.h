@@ -95,6 +95,7 @@ class Standby {
     uint64_t generation = 0;
     bool ownership_moved = false;
     uint64_t committed_epoch = 0;
+    uint64_t applied_epoch = 0;  // Of the committed ones; the rest waits in the target's queue.
     bool link_alive = false;
     absl::Status last_error;
   };

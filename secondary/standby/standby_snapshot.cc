@@ -9,20 +9,21 @@ Standby::Snapshot Standby::snapshot() const {
   snapshot.ownership_moved = ownership_moved_;
   snapshot.link_alive = link_.has_value();
   snapshot.last_error = last_error_;
-  auto at = [&snapshot](Phase phase, uint64_t committed) {
+  auto at = [&snapshot](Phase phase, uint64_t committed, uint64_t applied = 0) {
     snapshot.phase = phase;
     snapshot.committed_epoch = committed;
+    snapshot.applied_epoch = applied;
   };
   if (std::holds_alternative<Preparing>(state_) || std::holds_alternative<Seeding>(state_)) {
     at(Phase::kSeeding, 0);
   } else if (auto* ready = std::get_if<Ready>(&state_)) {
-    at(Phase::kReady, ready->committed);
+    at(Phase::kReady, ready->committed, ready->applied);
   } else if (auto* awaiting = std::get_if<AwaitingFence>(&state_)) {
-    at(Phase::kActivating, awaiting->ready.committed);
+    at(Phase::kActivating, awaiting->ready.committed, awaiting->ready.applied);
   } else if (auto* activating = std::get_if<Activating>(&state_)) {
     at(Phase::kActivating, activating->committed);
   } else if (auto* active = std::get_if<Active>(&state_)) {
-    at(active->failure.ok() ? Phase::kActive : Phase::kFailed, active->committed);
+    at(active->failure.ok() ? Phase::kActive : Phase::kFailed, active->committed, active->committed);
   } else if (auto* discarding = std::get_if<Discarding>(&state_)) {
     at(std::holds_alternative<ToOffer>(discarding->next) ? Phase::kSeeding : Phase::kFailed, 0);
   } else if (std::holds_alternative<Failed>(state_)) {

@@ -5,6 +5,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/devices/agent_mark.h"
 
 namespace romulus {
 namespace {
@@ -89,6 +90,7 @@ absl::Status WriteStandbyNodesIn(XenstoreAccess& store, const StandbyDomainIds& 
       .Directory("/romulus", hidden)
       .Value("/romulus/state", kStateStandby)
       .Value("/romulus/name", domain.name());
+  if (absl::Status status = store.Write(AgentMarkPath(ids.domid), kMarkStandby); !status.ok()) return status;
   if (!libxl.status().ok()) return libxl.status();
 
   NodeWriter vm(store, vm_path);
@@ -166,8 +168,15 @@ absl::Status WriteRunningNodes(Xenstore& store, const StandbyDomainIds& ids, con
         .Value(absl::StrCat(path, "/store/ring-ref"), absl::StrCat(store_mfn))
         .Value(absl::StrCat(path, "/console/ring-ref"), absl::StrCat(console_mfn));
     if (!node.status().ok()) return node.status();
-    return transaction.Remove(absl::StrCat(LibxlPath(ids.domid), "/romulus"));
+    return UnmarkStandby(transaction, ids.domid);
   });
+}
+
+absl::Status UnmarkStandby(XenstoreAccess& store, uint32_t domid) {
+  for (const char* node : {"/romulus/state", "/romulus/name"}) {
+    if (absl::Status status = store.Remove(absl::StrCat(LibxlPath(domid), node)); !status.ok()) return status;
+  }
+  return store.Write(AgentMarkPath(domid), kMarkGuest);
 }
 
 absl::Status RemoveDomainNodes(Xenstore& store, uint32_t domid, const std::string& uuid) {

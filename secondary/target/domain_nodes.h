@@ -28,7 +28,7 @@ std::string FormatUuid(absl::string_view bytes);
 std::string StandbyName(const std::string& name);
 
 // What dom0 and libxl read about a domain, but no guest may write: /libxl/<domid>. Below it, `romulus/state` marks a
-// domain of ours until its guest runs: "standby", then "restored".
+// domain of ours until its guest runs: "standby", then "restored". `romulus/backends` (agent_mark.h) marks it for good.
 std::string LibxlPath(uint32_t domid);
 std::string StandbyStatePath(uint32_t domid);
 inline constexpr char kStateStandby[] = "standby";
@@ -48,6 +48,9 @@ absl::Status MarkRestored(Xenstore& store, uint32_t domid);
 absl::Status WriteRunningNodes(Xenstore& store, const StandbyDomainIds& ids,
                                const replication::v1::DomainDescription& domain, uint64_t store_mfn,
                                uint64_t console_mfn);
+
+// It is no standby any more, but a guest that `xl` looks after; its devices stay the listener's.
+absl::Status UnmarkStandby(XenstoreAccess& store, uint32_t domid);
 
 // Everything in xenstore that belongs to the domain, its devices' backends in this host included.
 // Goes on after an error and returns the first.

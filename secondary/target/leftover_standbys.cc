@@ -5,6 +5,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "common/devices/agent_mark.h"
 #include "common/xen/control.h"
 #include "secondary/target/domain_nodes.h"
 #include "secondary/target/standby_domain.h"
@@ -40,10 +41,14 @@ absl::StatusOr<std::vector<LeftoverStandby>> FindLeftoverStandbys(xc_interface* 
     if (!presence.ok()) return presence.status();
     if (*presence == Presence::kRuns) {
       // The agent died before it could take the mark away.
-      if (absl::Status s = store.Remove(absl::StrCat(LibxlPath(standby.domid), "/romulus")); !s.ok()) return s;
+      if (absl::Status s = UnmarkStandby(store, standby.domid); !s.ok()) return s;
       continue;
     }
     standby.restored = *presence == Presence::kPaused && *state == kStateRestored;
+    // It is kept, and the operator's: `xl destroy` takes its devices down.
+    if (standby.restored) {
+      if (absl::Status s = store.Write(AgentMarkPath(standby.domid), kMarkGuest); !s.ok()) return s;
+    }
     const absl::StatusOr<std::string> name = store.ReadOr(absl::StrCat(LibxlPath(standby.domid), "/romulus/name"), "");
     if (name.ok()) standby.name = *name;
     const absl::StatusOr<std::string> vm = store.ReadOr(absl::StrCat(XenstoreDomainPath(standby.domid), "/vm"), "");

@@ -18,6 +18,7 @@
 #include "absl/strings/str_replace.h"
 #include "common/base/log.h"
 #include "common/base/unique_fd.h"
+#include "common/control/agent_backends.h"
 #include "common/loop/event_loop.h"
 #include "common/xen/control.h"
 #include "common/xen/xenstore.h"
@@ -229,6 +230,11 @@ int Run(int argc, char** argv) {
   const UniqueFd signals(signalfd(-1, &stop_signals, SFD_CLOEXEC | SFD_NONBLOCK));
 
   auto loop = *EventLoop::New();
+  const auto backends = AgentBackends::Start(*loop, BackendScope::kMarkedDomains);
+  if (!backends.ok()) {
+    LogError(backends.status().message());
+    return 1;
+  }
   TargetTool tool(*loop, std::move(arguments));
   loop->WatchReadable(signals.get(), [&] {
     loop->Unwatch(signals.get());

@@ -1,47 +1,23 @@
 #include "secondary/target/vif_backend.h"
 
-#include <dirent.h>
-#include <stdlib.h>
-
-#include <fstream>
-
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "absl/time/clock.h"
-#include "common/base/log.h"
+#include "common/devices/wait_for_node.h"
+#include "common/devices/xenbus_state.h"
 #include "secondary/target/announcer.h"
-#include "secondary/target/backend_device.h"
-#include "secondary/target/hotplug_script.h"
-#include "secondary/target/wait_for_node.h"
 
 namespace romulus {
 namespace {
 
 constexpr absl::Duration kBackendTimeout = absl::Seconds(10);  // As libxl waits.
-constexpr absl::Duration kInterfacePoll = absl::Milliseconds(5);
-constexpr absl::Duration kScriptTimeout = absl::Seconds(40);  // LIBXL_HOTPLUG_TIMEOUT
-constexpr char kDefaultMtu[] = "1492";                        // LIBXL_DEVICE_NIC_MTU_DEFAULT
+// For the listener: its script may take 40 s.
+constexpr absl::Duration kConnectTimeout = absl::Seconds(55);
+constexpr absl::Duration kRemovalTimeout = absl::Seconds(30);
+constexpr char kDefaultMtu[] = "1492";  // LIBXL_DEVICE_NIC_MTU_DEFAULT
 constexpr char kDefaultScript[] = "/etc/xen/scripts/vif-bridge";
-constexpr char kHooksDirectory[] = "/etc/xen/scripts/vif-post.d";
 
 BackendDevice DeviceOf(uint32_t domid, const replication::v1::Vif& vif) {
   return {.kind = "vif", .domid = domid, .device_id = vif.device_id()};
-}
-
-bool HasEntries(const char* directory) {
-  DIR* opened = opendir(directory);
-  if (opened == nullptr) return false;
-  bool any = false;
-  while (const dirent* entry = readdir(opened)) any = any || entry->d_name[0] != '.';
-  closedir(opened);
-  return any;
-}
-
-bool BridgesPassThroughIptables() {
-  std::ifstream setting("/proc/sys/net/bridge/bridge-nf-call-iptables");
-  int value = 0;
-  return setting >> value && value != 0;
 }
 
 std::string Entry(const replication::v1::Vif& vif, const std::string& key) {
@@ -50,15 +26,6 @@ std::string Entry(const replication::v1::Vif& vif, const std::string& key) {
 }
 
 }  // namespace
-
-std::string ReasonForVifScript(const replication::v1::Vif& vif) {
-  const std::string name = vif.script().substr(vif.script().rfind('/') + 1);
-  if (!name.empty() && name != "vif-bridge") return "it is not vif-bridge";
-  if (!Entry(vif, "ip").empty()) return "the vif is restricted to IP addresses";
-  if (BridgesPassThroughIptables()) return "bridged packets pass through iptables here";
-  if (HasEntries(kHooksDirectory)) return "there are hooks in vif-post.d";
-  return "";
-}
 
 absl::StatusOr<std::unique_ptr<VifBackend>> VifBackend::Create(Xenstore& store, BridgePorts& ports, uint32_t domid,
                                                                const replication::v1::Vif& vif) {
@@ -77,19 +44,7 @@ absl::StatusOr<std::unique_ptr<VifBackend>> VifBackend::Create(Xenstore& store, 
   backend->bridge_index_ = *bridge;
   backend->announcement_ = AnnouncementFrames(*mac, absl::StrSplit(Entry(vif, "ip"), ' ', absl::SkipEmpty()));
   if (absl::Status status = backend->WriteNodes(); !status.ok()) return status;
-  absl::Status status = WaitForNode(
-      store, absl::StrCat(backend->backend_path_, "/state"),
-      [](const std::string& state) { return state == kStateInitWait; }, kBackendTimeout);
-  if (absl::IsDeadlineExceeded(status)) {
-    return absl::FailedPreconditionError(absl::StrCat("this host's network backend does not take up ",
-                                                      backend->kernel_name_, " (", status.message(),
-                                                      "): load the kernel module xen-netback"));
-  }
-  if (!status.ok()) return status;
-  // netback says InitWait before it has registered its interface.
-  if (status = backend->WaitForInterface(); !status.ok()) return status;
-  status = ReasonForVifScript(vif).empty() ? backend->ConnectByNetlink() : backend->ConnectByScript();
-  if (!status.ok()) return status;
+  if (absl::Status status = backend->WaitUntilConnected(); !status.ok()) return status;
   return backend;
 }
 
@@ -104,7 +59,8 @@ VifBackend::VifBackend(Xenstore& store, BridgePorts& ports, uint32_t domid, cons
       interface_(vif.name().empty() ? kernel_name_ : vif.name()) {}
 
 absl::Status VifBackend::WriteNodes() {
-  NodeValues backend = {{"frontend-id", absl::StrCat(domid_)}, {"online", "1"}, {"state", kStateInitialising}};
+  NodeValues backend = {
+      {"frontend-id", absl::StrCat(domid_)}, {"online", "1"}, {"state", FormatXenbusState(XenbusState::kInitialising)}};
   // netback refuses a device without one, whoever is to run it.
   backend.emplace_back("script", script_);
   if (!vif_.name().empty()) backend.emplace_back("vifname", vif_.name());
@@ -116,75 +72,61 @@ absl::Status VifBackend::WriteNodes() {
   backend.emplace_back("bridge", vif_.bridge());
   backend.emplace_back("handle", absl::StrCat(vif_.device_id()));
   backend.emplace_back("type", vif_.type().empty() ? "vif" : vif_.type());
-  // Keeps netback from connecting before the interface is where it belongs.
+  // Keeps netback from connecting before the interface is where it belongs; the listener writes `connected` then.
   backend.emplace_back("hotplug-status", "");
   const std::string trusted = Entry(vif_, "trusted");
   const std::string mtu = Entry(vif_, "mtu");
   return WriteBackendDevice(store_, DeviceOf(domid_, vif_), backend,
                             {{"backend-id", "0"},
-                             {"state", kStateInitialising},
+                             {"state", FormatXenbusState(XenbusState::kInitialising)},
                              {"handle", absl::StrCat(vif_.device_id())},
                              {"mac", vif_.mac()},
                              {"trusted", trusted.empty() ? "1" : trusted}},
                             {{"mtu", mtu.empty() ? kDefaultMtu : mtu}});
 }
 
-absl::Status VifBackend::WaitForInterface() {
-  for (absl::Duration waited; waited < kBackendTimeout; waited += kInterfacePoll) {
-    const absl::StatusOr<int> index = ports_.InterfaceIndex(kernel_name_);
-    if (!absl::IsNotFound(index.status())) return index.status();
-    absl::SleepFor(kInterfacePoll);
-  }
-  // Where a backend driver says what it did not like (xenbus_dev_fatal).
-  const absl::StatusOr<std::string> why =
-      store_.ReadOr(absl::StrCat("/local/domain/0/error/backend/vif/", domid_, "/", vif_.device_id(), "/error"), "");
-  return absl::FailedPreconditionError(absl::StrCat("network interface ", kernel_name_, " has not appeared within ",
-                                                    absl::FormatDuration(kBackendTimeout), ": ",
-                                                    why.ok() && !why->empty() ? *why : "see the kernel's log"));
-}
-
-absl::Status VifBackend::ConnectByNetlink() {
-  uint32_t mtu = 0;
-  if (const std::string text = Entry(vif_, "mtu"); !text.empty() && !absl::SimpleAtoi(text, &mtu)) {
-    return absl::InvalidArgumentError(absl::StrCat("vif ", vif_.device_id(), ": '", text, "' is no MTU"));
-  }
-  const absl::StatusOr<BridgePorts::Port> port = ports_.Join(kernel_name_, interface_, vif_.bridge(), mtu);
-  if (!port.ok()) return port.status();
-  port_index_ = port->interface_index;
-  absl::Status status =
-      store_.Write(absl::StrCat(DeviceOf(domid_, vif_).frontend_path(), "/mtu"), absl::StrCat(port->mtu));
-  if (!status.ok()) return status;
-  return store_.Write(absl::StrCat(backend_path_, "/hotplug-status"), "connected");
-}
-
-absl::Status VifBackend::ConnectByScript() {
-  by_script_ = true;
-  if (absl::Status status = RunScript("online"); !status.ok()) {
-    const absl::StatusOr<std::string> why = store_.ReadOr(absl::StrCat(backend_path_, "/hotplug-error"), "");
-    return absl::FailedPreconditionError(absl::StrCat("vif ", vif_.device_id(), ": ", status.message(),
-                                                      why.ok() && !why->empty() ? absl::StrCat(": ", *why) : ""));
-  }
+absl::Status VifBackend::WaitUntilConnected() {
   absl::Status status = WaitForNode(
-      store_, absl::StrCat(backend_path_, "/hotplug-status"),
-      [](const std::string& value) { return value == "connected"; }, absl::Seconds(1));
+      store_, absl::StrCat(backend_path_, "/state"),
+      [](const std::string& state) { return ParseXenbusState(state) == XenbusState::kInitWait; }, kBackendTimeout);
+  if (absl::IsDeadlineExceeded(status)) {
+    return absl::FailedPreconditionError(absl::StrCat("this host's network backend does not take up ", kernel_name_,
+                                                      " (", status.message(), "): ", DriversComplaint()));
+  }
   if (!status.ok()) return status;
+  status = WaitForNode(
+      store_, absl::StrCat(backend_path_, "/hotplug-status"),
+      [](const std::string& value) { return value == "connected" || value == "error"; }, kConnectTimeout);
+  if (absl::IsDeadlineExceeded(status)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(interface_, " was not connected in time: ", status.message(), ": ", DriversComplaint()));
+  }
+  if (!status.ok()) return status;
+  const absl::StatusOr<std::string> outcome = store_.Read(absl::StrCat(backend_path_, "/hotplug-status"));
+  if (!outcome.ok()) return outcome.status();
+  if (*outcome == "error") {
+    const absl::StatusOr<std::string> why = store_.ReadOr(absl::StrCat(backend_path_, "/hotplug-error"), "");
+    return absl::FailedPreconditionError(
+        absl::StrCat(interface_, " can't be connected: ", why.ok() && !why->empty() ? *why : "see the agent's log"));
+  }
   // A script may have left the interface out of any bridge; then there is nothing to point at it.
   if (const absl::StatusOr<int> index = ports_.InterfaceIndex(interface_); index.ok()) port_index_ = *index;
   return absl::OkStatus();
 }
 
-absl::Status VifBackend::RunScript(const std::string& action) {
-  return RunHotplugScript(script_, {action, "type_if=vif"},
-                          {absl::StrCat("script=", script_), "XENBUS_TYPE=vif",
-                           absl::StrCat("XENBUS_PATH=backend/vif/", domid_, "/", vif_.device_id()),
-                           "XENBUS_BASE_PATH=backend", "netdev=", absl::StrCat("vif=", kernel_name_)},
-                          kScriptTimeout);
+std::string VifBackend::DriversComplaint() const {
+  // Where a backend driver says what it did not like (xenbus_dev_fatal).
+  const absl::StatusOr<std::string> why =
+      store_.ReadOr(absl::StrCat("/local/domain/0/error/backend/vif/", domid_, "/", vif_.device_id(), "/error"), "");
+  return why.ok() && !why->empty() ? *why : "is the kernel module xen-netback loaded? The kernel's log may say more";
 }
 
-void VifBackend::TearDown() {
-  if (!by_script_) return;
-  // The interface goes with its backend in any case.
-  if (absl::Status status = RunScript("offline"); !status.ok()) LogWarning(interface_, ": ", status.message());
+absl::Status VifBackend::RequestRemoval() { return RequestBackendRemoval(store_, DeviceOf(domid_, vif_)); }
+
+absl::Status VifBackend::WaitUntilRemoved() {
+  return WaitForNode(
+      store_, absl::StrCat(backend_path_, "/state"), [](const std::string& state) { return state.empty(); },
+      kRemovalTimeout);
 }
 
 absl::Status VifBackend::Announce() {
@@ -197,7 +139,7 @@ absl::Status VifBackend::Announce() {
 absl::StatusOr<bool> VifBackend::connected() const {
   const absl::StatusOr<std::string> state = store_.Read(absl::StrCat(backend_path_, "/state"));
   if (!state.ok()) return state.status();
-  return *state == kStateConnected;
+  return ParseXenbusState(*state) == XenbusState::kConnected;
 }
 
 }  // namespace romulus

@@ -9,25 +9,29 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/devices/bridge_port.h"
+#include "common/devices/device_nodes.h"
 #include "common/xen/xenstore.h"
 #include "proto/replication/v1/domain.pb.h"
-#include "secondary/target/bridge_port.h"
 
 namespace romulus {
 
 // The backend of one of a standby's network interfaces, made while the standby waits: netback creates its interface as
-// soon as the nodes are there and waits (InitWait) for a frontend that connects; until then the port has no carrier.
-// What is left for the failover is the guest's own: its netfront finds the backend waiting and connects.
+// soon as the nodes are there, the agent's BackendListener connects that, and netback waits (InitWait) for a frontend;
+// until then the port has no carrier. What is left for the failover is the guest's own: its netfront finds the backend
+// waiting and connects.
 // Blocking; one thread at a time.
 class VifBackend {
  public:
-  // FAILED_PRECONDITION: no netback, no bridge, no script; DEADLINE_EXCEEDED: netback or the script does not answer.
-  // After an error RemoveDomainNodes takes away what was made. `store` and `ports` outlive the VifBackend.
+  // The domain carries the agent's mark (agent_mark.h), and a listener for marked domains runs. FAILED_PRECONDITION: no
+  // netback, no bridge, no script, or one of them does not answer in time. `store` and `ports` outlive the VifBackend.
   static absl::StatusOr<std::unique_ptr<VifBackend>> Create(Xenstore& store, BridgePorts& ports, uint32_t domid,
                                                             const replication::v1::Vif& vif);
 
-  // Where a script connected the interface, it also disconnects it. Before RemoveDomainNodes.
-  void TearDown();
+  // Of a standby that will never run. The listener takes the interface down and the nodes away; WaitUntilRemoved waits
+  // for that, with a limit (DEADLINE_EXCEEDED).
+  absl::Status RequestRemoval();
+  absl::Status WaitUntilRemoved();
 
   // Announces the guest's MAC to the network behind the bridge and points the bridge at the port. The latter needs the
   // frontend to be connected: to be repeated until (and after) `connected`.
@@ -40,10 +44,8 @@ class VifBackend {
  private:
   VifBackend(Xenstore& store, BridgePorts& ports, uint32_t domid, const replication::v1::Vif& vif);
   absl::Status WriteNodes();
-  absl::Status WaitForInterface();
-  absl::Status ConnectByNetlink();
-  absl::Status ConnectByScript();
-  absl::Status RunScript(const std::string& action);
+  absl::Status WaitUntilConnected();
+  std::string DriversComplaint() const;
 
   Xenstore& store_;
   BridgePorts& ports_;
@@ -53,14 +55,10 @@ class VifBackend {
   const std::string backend_path_;
   const std::string kernel_name_;
   const std::string interface_;
-  bool by_script_ = false;
   int bridge_index_ = 0;
   int port_index_ = 0;
   std::vector<std::string> announcement_;
 };
-
-// Whether a hotplug script does no more than BridgePorts::Join does in this host's state; "" if so, else why not.
-std::string ReasonForVifScript(const replication::v1::Vif& vif);
 
 }  // namespace romulus
 

@@ -74,7 +74,15 @@ void XenStandbyGuest::Announce() {
 
 absl::Status XenStandbyGuest::Destroy() {
   ROMULUS_CHECK(!running_);
-  for (const std::unique_ptr<VifBackend>& vif : vifs_) vif->TearDown();
+  // All at once; what the listener does not manage in time goes with the domain's nodes.
+  for (const std::unique_ptr<VifBackend>& vif : vifs_) {
+    if (absl::Status status = vif->RequestRemoval(); !status.ok()) LogWarning(vif->interface(), ": ", status.message());
+  }
+  for (const std::unique_ptr<VifBackend>& vif : vifs_) {
+    if (absl::Status status = vif->WaitUntilRemoved(); !status.ok()) {
+      LogWarning(vif->interface(), " was not taken down in time: ", status.message());
+    }
+  }
   return domain_->Destroy();
 }
 

@@ -6,10 +6,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/devices/bridge_port.h"
 #include "common/xen/handles.h"
 #include "common/xen/xenstore.h"
 #include "proto/replication/v1/domain.pb.h"
-#include "secondary/target/bridge_port.h"
 #include "secondary/target/standby_domain.h"
 #include "secondary/target/standby_guest.h"
 #include "secondary/target/vif_backend.h"

@@ -1,4 +1,4 @@
-#include "secondary/target/wait_for_node.h"
+#include "common/devices/wait_for_node.h"
 
 #include <poll.h>
 

@@ -1,5 +1,5 @@
-#ifndef ROMULUS_SECONDARY_TARGET_BACKEND_DEVICE_H_
-#define ROMULUS_SECONDARY_TARGET_BACKEND_DEVICE_H_
+#ifndef ROMULUS_COMMON_DEVICES_DEVICE_NODES_H_
+#define ROMULUS_COMMON_DEVICES_DEVICE_NODES_H_
 
 #include <cstdint>
 #include <string>
@@ -32,11 +32,11 @@ using NodeValues = std::vector<std::pair<std::string, std::string>>;
 absl::Status WriteBackendDevice(Xenstore& store, const BackendDevice& device, const NodeValues& backend,
                                 const NodeValues& frontend, const NodeValues& frontend_read_only);
 
-// XenbusState (xen/io/xenbus.h), as it stands in a `state` node.
-inline constexpr char kStateInitialising[] = "1";
-inline constexpr char kStateInitWait[] = "2";
-inline constexpr char kStateConnected[] = "4";
+// Asks for the removal of a device whose frontend does not run (a standby's): `online` 0, `state` Closing, and the
+// frontend's nodes taken away, so that the driver does not wait for it. What follows is its listener's; the backend's
+// nodes go last. One transaction. OK if it is not there.
+absl::Status RequestBackendRemoval(Xenstore& store, const BackendDevice& device);
 
 }  // namespace romulus
 
-#endif  // ROMULUS_SECONDARY_TARGET_BACKEND_DEVICE_H_
+#endif  // ROMULUS_COMMON_DEVICES_DEVICE_NODES_H_

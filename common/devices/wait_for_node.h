@@ -1,5 +1,5 @@
-#ifndef ROMULUS_SECONDARY_TARGET_WAIT_FOR_NODE_H_
-#define ROMULUS_SECONDARY_TARGET_WAIT_FOR_NODE_H_
+#ifndef ROMULUS_COMMON_DEVICES_WAIT_FOR_NODE_H_
+#define ROMULUS_COMMON_DEVICES_WAIT_FOR_NODE_H_
 
 #include <functional>
 #include <string>
@@ -17,4 +17,4 @@ absl::Status WaitForNode(Xenstore& store, const std::string& path,
 
 }  // namespace romulus
 
-#endif  // ROMULUS_SECONDARY_TARGET_WAIT_FOR_NODE_H_
+#endif  // ROMULUS_COMMON_DEVICES_WAIT_FOR_NODE_H_

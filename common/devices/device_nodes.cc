@@ -1,7 +1,7 @@
-#include "secondary/target/backend_device.h"
+#include "common/devices/device_nodes.h"
 
 #include "absl/strings/str_cat.h"
-#include "secondary/target/domain_nodes.h"
+#include "common/devices/xenbus_state.h"
 
 namespace romulus {
 namespace {
@@ -38,7 +38,7 @@ std::string BackendDevice::frontend_path() const {
 }
 
 std::string BackendDevice::libxl_path() const {
-  return absl::StrCat(LibxlPath(domid), "/device/", kind, "/", device_id);
+  return absl::StrCat("/libxl/", domid, "/device/", kind, "/", device_id);
 }
 
 absl::Status WriteBackendDevice(Xenstore& store, const BackendDevice& device, const NodeValues& backend,
@@ -71,6 +71,21 @@ absl::Status WriteBackendDevice(Xenstore& store, const BackendDevice& device, co
     status = WriteAll(transaction, backend_path, backend);
     if (!status.ok()) return status;
     return WriteAll(transaction, libxl_path, backend);
+  });
+}
+
+absl::Status RequestBackendRemoval(Xenstore& store, const BackendDevice& device) {
+  const std::string path = device.backend_path();
+  return store.Transact([&](XenstoreAccess& transaction) {
+    const absl::StatusOr<std::string> state = transaction.Read(absl::StrCat(path, "/state"));
+    if (absl::IsNotFound(state.status())) return absl::OkStatus();
+    if (!state.ok()) return state.status();
+    if (absl::Status s = transaction.Write(absl::StrCat(path, "/online"), "0"); !s.ok()) return s;
+    if (*state != FormatXenbusState(XenbusState::kClosed)) {
+      absl::Status s = transaction.Write(absl::StrCat(path, "/state"), FormatXenbusState(XenbusState::kClosing));
+      if (!s.ok()) return s;
+    }
+    return transaction.Remove(device.frontend_path());
   });
 }
 

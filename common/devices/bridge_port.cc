@@ -1,13 +1,16 @@
-#include "secondary/target/bridge_port.h"
+#include "common/devices/bridge_port.h"
 
 #include <linux/if_ether.h>
 #include <linux/neighbour.h>
+#include <linux/pkt_sched.h>
 #include <net/if.h>
 #include <netlink/addr.h>
 #include <netlink/errno.h>
 #include <netlink/netlink.h>
 #include <netlink/route/link.h>
 #include <netlink/route/neighbour.h>
+#include <netlink/route/qdisc.h>
+#include <netlink/route/tc.h>
 #include <netlink/socket.h>
 #include <sys/socket.h>
 
@@ -19,10 +22,12 @@ namespace {
 struct NetlinkDeleter {
   void operator()(rtnl_link* link) const { rtnl_link_put(link); }
   void operator()(rtnl_neigh* neighbour) const { rtnl_neigh_put(neighbour); }
+  void operator()(rtnl_qdisc* qdisc) const { rtnl_qdisc_put(qdisc); }
   void operator()(nl_addr* address) const { nl_addr_put(address); }
 };
 using Link = std::unique_ptr<rtnl_link, NetlinkDeleter>;
 using Neighbour = std::unique_ptr<rtnl_neigh, NetlinkDeleter>;
+using Qdisc = std::unique_ptr<rtnl_qdisc, NetlinkDeleter>;
 using Address = std::unique_ptr<nl_addr, NetlinkDeleter>;
 
 // The numerically largest non-broadcast address: a bridge takes the lowest of its ports' for its own.
@@ -97,6 +102,20 @@ absl::StatusOr<BridgePorts::Port> BridgePorts::Join(const std::string& interface
     return NetlinkError(absl::StrCat("can't make ", interface, " the port ", name, " of bridge ", bridge), error);
   }
   return Port{rtnl_link_get_ifindex(port->get()), mtu};
+}
+
+absl::Status BridgePorts::AddIngress(int interface_index) {
+  const Qdisc qdisc(rtnl_qdisc_alloc());
+  rtnl_tc_set_ifindex(TC_CAST(qdisc.get()), interface_index);
+  rtnl_tc_set_parent(TC_CAST(qdisc.get()), TC_H_INGRESS);
+  rtnl_tc_set_handle(TC_CAST(qdisc.get()), TC_HANDLE(0xffff, 0));
+  rtnl_tc_set_kind(TC_CAST(qdisc.get()), "ingress");
+  const int error = rtnl_qdisc_add(socket_, qdisc.get(), NLM_F_CREATE | NLM_F_EXCL);
+  if (error < 0 && error != -NLE_EXIST) {
+    return NetlinkError(absl::StrCat("can't give the interface with index ", interface_index, " an ingress qdisc"),
+                        error);
+  }
+  return absl::OkStatus();
 }
 
 absl::Status BridgePorts::LearnAddress(int interface_index, const std::string& mac) {

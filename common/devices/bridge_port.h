@@ -1,5 +1,5 @@
-#ifndef ROMULUS_SECONDARY_TARGET_BRIDGE_PORT_H_
-#define ROMULUS_SECONDARY_TARGET_BRIDGE_PORT_H_
+#ifndef ROMULUS_COMMON_DEVICES_BRIDGE_PORT_H_
+#define ROMULUS_COMMON_DEVICES_BRIDGE_PORT_H_
 
 #include <cstdint>
 #include <memory>
@@ -29,6 +29,11 @@ class BridgePorts {
   absl::StatusOr<Port> Join(const std::string& interface, const std::string& name, const std::string& bridge,
                             uint32_t mtu);
 
+  // An empty ingress qdisc, OK if it has one: Romulus' egress buffer then uses that and leaves it there. Made later, at
+  // a protection's start, it would make the kernel drop what is on its way to the guest (netbuf/README.md); what is
+  // made here, before the frontend connects, loses nothing.
+  absl::Status AddIngress(int interface_index);
+
   // Makes the bridge send frames for `mac` to this port from now on, where it may still remember another one.
   // FAILED_PRECONDITION: the port does not forward yet (its backend is not connected).
   absl::Status LearnAddress(int interface_index, const std::string& mac);
@@ -44,4 +49,4 @@ class BridgePorts {
 
 }  // namespace romulus
 
-#endif  // ROMULUS_SECONDARY_TARGET_BRIDGE_PORT_H_
+#endif  // ROMULUS_COMMON_DEVICES_BRIDGE_PORT_H_
