@@ -12,8 +12,11 @@ PRIMARY = "//primary:romulus-primary"
 SAVE_HELPER = "//primary/save_helper:romulus-save-helper"
 SECONDARY = "//secondary:romulus-secondary"
 RESTORE_HELPER = "//secondary/restore_helper:romulus-restore-helper"
+BACKENDD = "//common/devices:romulus-backendd"
 AGENTS = (PRIMARY, SAVE_HELPER, SECONDARY, RESTORE_HELPER)
 
+# Measured against the secondary: its vifs are connected at the takeover, by Xen's script.
+SECONDARY_LATE_VIFS = "//tests/faults:romulus-secondary-late-vifs"
 # Faulty programs, for scenarios that must notice (--break).
 PRIMARY_RELEASE_EARLY = "//tests/faults:romulus-primary-release-early"
 

@@ -59,13 +59,13 @@ def standby_phase_name(phase):
 class ProtectedPair:
     """`primary` and `secondary` are the agents (agents.Agent). One per lab."""
 
-    def __init__(self, lab, built, settings=Settings(), primary=programs.PRIMARY):
+    def __init__(self, lab, built, settings=Settings(), primary=programs.PRIMARY, secondary=programs.SECONDARY):
         self.lab = lab
         self.settings = settings
         self.generation = 1
         self._built = built
         self.primary = agents.primary(lab.alpha, programs.name(primary))
-        self.secondary = agents.secondary(lab.beta)
+        self.secondary = agents.secondary(lab.beta, programs.name(secondary))
 
     # --- making it ---
 

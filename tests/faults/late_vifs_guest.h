@@ -1,0 +1,44 @@
+#ifndef ROMULUS_TESTS_FAULTS_LATE_VIFS_GUEST_H_
+#define ROMULUS_TESTS_FAULTS_LATE_VIFS_GUEST_H_
+
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/devices/bridge_port.h"
+#include "common/xen/xenstore.h"
+#include "proto/replication/v1/domain.pb.h"
+#include "secondary/target/standby_guest.h"
+#include "secondary/target/vif_backend.h"
+
+namespace romulus {
+
+// What a prepared vif is measured against: a standby without network interfaces, which are made at the takeover before
+// the guest runs, as Xen's own Remus does. Otherwise the real StandbyGuest.
+class LateVifsGuest final : public StandbyGuest {
+ public:
+  // As CreateStandbyGuest.
+  static absl::StatusOr<std::unique_ptr<StandbyGuest>> Create(const replication::v1::DomainDescription& description);
+
+  absl::Status Run(uint64_t store_mfn) override;
+  bool running() const override { return guest_->running(); }
+  void Settle(uint64_t store_mfn, uint64_t console_mfn) override { guest_->Settle(store_mfn, console_mfn); }
+  bool AnnounceAgain() override;
+  absl::Status Destroy() override { return guest_->Destroy(); }
+  const StandbyDomainIds& ids() const override { return guest_->ids(); }
+
+ private:
+  LateVifsGuest() = default;
+  void Announce();
+
+  std::unique_ptr<Xenstore> store_;
+  std::unique_ptr<BridgePorts> ports_;
+  std::unique_ptr<StandbyGuest> guest_;
+  std::vector<replication::v1::Vif> wanted_;
+  std::vector<std::unique_ptr<VifBackend>> vifs_;
+};
+
+}  // namespace romulus
+
+#endif  // ROMULUS_TESTS_FAULTS_LATE_VIFS_GUEST_H_
