@@ -54,12 +54,12 @@ class EgressBuffer {
   // Discard, Detach and Attach do not set them back.
   struct VifStatistics {
     std::string vif;
-    std::string device;         // That holds its packets.
-    uint64_t limit_bytes = 0;   // Past it the kernel drops.
-    uint64_t held_packets = 0;  // Now. A GSO packet is one.
-    uint64_t held_bytes = 0;    // Now.
-    uint64_t sent_packets = 0;  // That have left, as they are on the wire: a GSO packet is as many as it is cut into.
-    uint64_t sent_bytes = 0;    // In the unit of held_bytes: held + sent is what has come, without what was dropped.
+    std::string device;            // That holds its packets.
+    uint64_t limit_bytes = 0;      // Past it the kernel drops.
+    uint64_t held_packets = 0;     // Now. A GSO packet is one.
+    uint64_t held_bytes = 0;       // Now.
+    uint64_t sent_packets = 0;     // That have left, but for GSO packets, which count none.
+    uint64_t sent_bytes = 0;       // In the unit of held_bytes: held + sent is what has come, without what was dropped.
     uint64_t dropped_packets = 0;  // By the kernel, because the buffer was full. Not those that Discard dropped.
     uint64_t epochs = 0;           // Whose end OpenEpoch has marked.
   };

@@ -13,23 +13,52 @@
 
 namespace romulus {
 
-// A guest with two vifs on a host, for EgressBufferContract.
+// What a guest sends. All of them are output.
+enum class FrameKind {
+  kExperimental,  // EtherType 88b5: of no protocol.
+  kIpv4,
+  kIpv6,
+  kArp,
+  kVlan,        // 802.1Q around IPv4.
+  kDoubleVlan,  // 802.1ad around 802.1Q around ARP.
+  kLlc,         // 802.3 with a length in place of a type.
+  kLldp,
+  kGso,  // TCP over IPv4, larger than the MTU: to be cut on its way, after the buffer.
+};
+constexpr FrameKind kEveryFrameKind[] = {FrameKind::kExperimental, FrameKind::kIpv4, FrameKind::kIpv6,
+                                         FrameKind::kArp,          FrameKind::kVlan, FrameKind::kDoubleVlan,
+                                         FrameKind::kLlc,          FrameKind::kLldp, FrameKind::kGso};
+
+// Ethernet, IPv4 and TCP headers of a GSO packet, and what it carries per segment.
+constexpr uint32_t kGsoHeaderBytes = 54;
+constexpr uint32_t kGsoSegmentBytes = 1448;
+
+// A guest with two vifs on a host, and maybe an emulated card, for EgressBufferContract.
 class EgressBufferHarness {
  public:
   static constexpr int kVifs = 2;
+  static constexpr int kEmulated = 2;  // The emulated card, beside vif 0. Not there until AddVif(kEmulated).
 
   virtual ~EgressBufferHarness() = default;
 
-  virtual std::vector<Vif> vifs() = 0;
+  std::vector<Vif> vifs() { return {{"vif7.0", 7, 0}, {"vif7.1", 7, 1}}; }
+  Vif emulated() { return {"vif7.0-emu", 7, 0, true}; }
   virtual std::shared_ptr<PlugKernel> kernel() = 0;
-  // Over all vifs. Destroying it is its owner's death.
-  virtual std::unique_ptr<EgressBuffer> NewBuffer(const std::string& protection, uint32_t limit_bytes) = 0;
+  // Over `vifs`. Destroying it is its owner's death.
+  virtual std::unique_ptr<EgressBuffer> NewBufferOf(std::vector<Vif> vifs, const std::string& protection,
+                                                    uint32_t limit_bytes) = 0;
+  // Over all vifs, without the emulated card.
+  std::unique_ptr<EgressBuffer> NewBuffer(const std::string& protection, uint32_t limit_bytes) {
+    return NewBufferOf(vifs(), protection, limit_bytes);
+  }
 
   // The guest sends a frame of `bytes` (at least 64), headers included.
-  virtual void Send(int vif, uint64_t id, uint32_t bytes) = 0;
+  virtual void Send(int vif, uint64_t id, uint32_t bytes, FrameKind kind) = 0;
+  void Send(int vif, uint64_t id, uint32_t bytes) { Send(vif, id, bytes, FrameKind::kExperimental); }
   // The ids of what came out of `vif` to the network since the last call, in order.
   virtual std::vector<uint64_t> TakeReceived(int vif) = 0;
 
+  virtual void AddVif(int vif) = 0;
   virtual void RemoveVif(int vif) = 0;
   // Of the device that holds the vif's packets.
   virtual void TakeLinkDownAndUp(int vif) = 0;

@@ -9,6 +9,7 @@
 
 #include "netbuf/egress_buffer_contract.h"
 #include "netbuf/netlink_plug_kernel.h"
+#include "netbuf/simulated_ifb_claims.h"
 #include "netbuf/tap_device.h"
 
 namespace romulus {
@@ -17,17 +18,22 @@ namespace romulus {
 // bridge, and a third on it as the network.
 class KernelHarness : public EgressBufferHarness {
  public:
-  KernelHarness();
+  // `free_ifbs`: ifb0 and on, as an administrator would have made them; with any, none is created on demand.
+  explicit KernelHarness(int free_ifbs = 0);
 
-  std::vector<Vif> vifs() override { return {{"vif7.0", 7, 0}, {"vif7.1", 7, 1}}; }
   std::shared_ptr<PlugKernel> kernel() override { return kernel_; }
-  std::unique_ptr<EgressBuffer> NewBuffer(const std::string& protection, uint32_t limit_bytes) override;
-  void Send(int vif, uint64_t id, uint32_t bytes) override;
+  std::unique_ptr<EgressBuffer> NewBufferOf(std::vector<Vif> vifs, const std::string& protection,
+                                            uint32_t limit_bytes) override;
+  using EgressBufferHarness::Send;
+  void Send(int vif, uint64_t id, uint32_t bytes, FrameKind kind) override;
   std::vector<uint64_t> TakeReceived(int vif) override;
+  void AddVif(int vif) override;
   void RemoveVif(int vif) override { taps_[vif].reset(); }
   void TakeLinkDownAndUp(int vif) override;
   std::vector<std::string> LeftBehind() override;
 
+  SimulatedIfbClaims& claims() { return claims_; }
+  NetlinkPlugKernel::Options options() const { return options_; }
   TapDevice& tap(int vif) { return *taps_[vif]; }
   TapDevice& network() { return *network_; }
 
@@ -37,12 +43,17 @@ class KernelHarness : public EgressBufferHarness {
   static bool Parse(const std::string& frame, int* vif, uint64_t* id);
 
  private:
-  std::multiset<std::string> Inventory();
+  static constexpr int kCards = kVifs + 1;
 
+  std::multiset<std::string> Inventory();
+  Vif Card(int vif) { return vif == kEmulated ? emulated() : vifs()[vif]; }
+
+  const NetlinkPlugKernel::Options options_;
+  SimulatedIfbClaims claims_;
   std::shared_ptr<NetlinkPlugKernel> kernel_;
-  std::unique_ptr<TapDevice> taps_[kVifs];
+  std::unique_ptr<TapDevice> taps_[kCards];
   std::unique_ptr<TapDevice> network_;
-  std::vector<uint64_t> received_[kVifs];
+  std::vector<uint64_t> received_[kCards];
   std::multiset<std::string> before_;
 };
 

@@ -26,6 +26,7 @@ std::optional<NetworkLink> ParseLink(nlmsghdr* message) {
     link.address.assign(static_cast<const char*>(nla_data(attributes[IFLA_ADDRESS])),
                         nla_len(attributes[IFLA_ADDRESS]));
   }
+  if (attributes[IFLA_MASTER]) link.master = nla_get_u32(attributes[IFLA_MASTER]);
   if (attributes[IFLA_MTU]) link.mtu = nla_get_u32(attributes[IFLA_MTU]);
   if (attributes[IFLA_TXQLEN]) link.transmit_queue_length = nla_get_u32(attributes[IFLA_TXQLEN]);
   if (attributes[IFLA_LINKINFO]) {

@@ -20,6 +20,7 @@ struct NetworkLink {
   std::string alias;    // IFLA_IFALIAS.
   std::string address;  // Its MAC address, six bytes.
   bool up = false;
+  int master = 0;  // Index of the bridge, bond... that it is a port of.
   uint32_t mtu = 0;
   uint32_t transmit_queue_length = 0;
   uint64_t received_packets = 0;

@@ -30,7 +30,8 @@ class PlugKernel {
     uint64_t held_packets = 0;
     uint64_t held_bytes = 0;
     uint64_t dropped_packets = 0;
-    // Since the plug was made. Packets as on the wire (a GSO packet is many), where held_packets counts what is queued.
+    // Since the plug was made. Packets: a GSO packet counts as its gso_segs, and of one that comes
+    // from a guest the kernel has not counted these yet: 0. Bytes are right.
     uint64_t sent_packets = 0;
     uint64_t sent_bytes = 0;
   };

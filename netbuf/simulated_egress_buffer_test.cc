@@ -14,19 +14,30 @@ class SimulatedHarness : public EgressBufferHarness {
     for (const Vif& vif : vifs()) kernel_->AddVif(vif.name);
   }
 
-  std::vector<Vif> vifs() override { return {{"vif7.0", 7, 0}, {"vif7.1", 7, 1}}; }
   std::shared_ptr<PlugKernel> kernel() override { return kernel_; }
-  std::unique_ptr<EgressBuffer> NewBuffer(const std::string& protection, uint32_t limit_bytes) override {
+  std::unique_ptr<EgressBuffer> NewBufferOf(std::vector<Vif> vifs, const std::string& protection,
+                                            uint32_t limit_bytes) override {
     return std::make_unique<SimulatedEgressBuffer>(
-        kernel_, PlugEgressBuffer::Options{.protection = protection, .vifs = vifs(), .limit_bytes = limit_bytes});
+        kernel_, PlugEgressBuffer::Options{.protection = protection, .vifs = vifs, .limit_bytes = limit_bytes});
   }
-  void Send(int vif, uint64_t id, uint32_t bytes) override { kernel_->Enqueue(vifs()[vif].name, {id, bytes}); }
-  std::vector<uint64_t> TakeReceived(int vif) override { return std::exchange(received_[vifs()[vif].name], {}); }
-  void RemoveVif(int vif) override { kernel_->RemoveVif(vifs()[vif].name); }
-  void TakeLinkDownAndUp(int vif) override { kernel_->plug(vifs()[vif].name)->LinkDownAndUp(); }
+  void Send(int vif, uint64_t id, uint32_t bytes, FrameKind kind) override {
+    SimulatedPacket packet{.id = id, .bytes = bytes};
+    if (kind == FrameKind::kGso) {
+      const uint32_t segments = (bytes - kGsoHeaderBytes + kGsoSegmentBytes - 1) / kGsoSegmentBytes;
+      packet.segment_header_bytes = (segments - 1) * kGsoHeaderBytes;
+      packet.counts_as = 0;
+    }
+    kernel_->Enqueue(Name(vif), packet);
+  }
+  std::vector<uint64_t> TakeReceived(int vif) override { return std::exchange(received_[Name(vif)], {}); }
+  void AddVif(int vif) override { kernel_->AddVif(Name(vif)); }
+  void RemoveVif(int vif) override { kernel_->RemoveVif(Name(vif)); }
+  void TakeLinkDownAndUp(int vif) override { kernel_->plug(Name(vif))->LinkDownAndUp(); }
   std::vector<std::string> LeftBehind() override { return kernel_->installed(); }
 
  private:
+  std::string Name(int vif) { return vif == kEmulated ? emulated().name : vifs()[vif].name; }
+
   std::map<std::string, std::vector<uint64_t>> received_;
   const std::shared_ptr<SimulatedPlugKernel> kernel_ = std::make_shared<SimulatedPlugKernel>(
       [this](const std::string& vif, const SimulatedPacket& packet) { received_[vif].push_back(packet.id); });

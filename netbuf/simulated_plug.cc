@@ -3,6 +3,11 @@
 #include <utility>
 
 namespace romulus {
+namespace {
+
+uint64_t WireBytes(const SimulatedPacket& packet) { return uint64_t{packet.bytes} + packet.segment_header_bytes; }
+
+}  // namespace
 
 SimulatedPlug::SimulatedPlug(uint32_t limit_bytes, Sink sink) : sink_(std::move(sink)), limit_bytes_(limit_bytes) {}
 
@@ -12,7 +17,7 @@ void SimulatedPlug::Enqueue(const SimulatedPacket& packet) {
   } else {
     if (!unplug_indefinite_) ++pkts_current_epoch_;
     queue_.push_back(packet);
-    backlog_bytes_ += packet.bytes;
+    backlog_bytes_ += WireBytes(packet);  // The limit is compared with skb->len, the backlog is of qdisc_pkt_len.
   }
   Run();
 }
@@ -63,9 +68,9 @@ bool SimulatedPlug::Dequeue() {
   if (queue_.empty()) return false;
   const SimulatedPacket packet = queue_.front();
   queue_.pop_front();
-  backlog_bytes_ -= packet.bytes;
-  ++sent_packets_;
-  sent_bytes_ += packet.bytes;
+  backlog_bytes_ -= WireBytes(packet);
+  sent_packets_ += packet.counts_as;
+  sent_bytes_ += WireBytes(packet);
   sink_(packet);
   return true;
 }

@@ -12,6 +12,8 @@ namespace romulus {
 struct SimulatedPacket {
   uint64_t id = 0;
   uint32_t bytes = 0;
+  uint32_t segment_header_bytes = 0;  // Of a GSO packet: what its further segments will have for headers.
+  uint32_t counts_as = 1;             // When it leaves; a guest's GSO packet as none (DODGY, gso_segs 0).
 };
 
 // One plug qdisc on its ifb, as net/sched/sch_plug.c (Linux 4.8 to 6.18) does it, mistakes included: it is no kinder

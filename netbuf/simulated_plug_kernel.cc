@@ -39,6 +39,10 @@ std::vector<std::string> SimulatedPlugKernel::installed() const {
 absl::StatusOr<PlugKernel::Installed> SimulatedPlugKernel::Install(const Vif& vif, const std::string& protection,
                                                                    uint32_t limit_bytes) {
   if (absl::Status fault = TakeFault(); !fault.ok()) return fault;
+  if (vifs_.count(vif.name) == 0 && vif.emulated) {
+    absent_.insert(vif.name);
+    return Installed::kFresh;
+  }
   if (vifs_.count(vif.name) == 0) return absl::UnavailableError(absl::StrCat(vif.name, ": no such device"));
   auto found = installations_.find(vif.name);
   if (found != installations_.end()) {
@@ -55,9 +59,13 @@ absl::StatusOr<PlugKernel::Installed> SimulatedPlugKernel::Install(const Vif& vi
 absl::Status SimulatedPlugKernel::Command(const std::vector<Vif>& vifs, PlugCommand command) {
   absl::Status first;
   for (const Vif& vif : vifs) {
+    if (absent_.count(vif.name) != 0) {
+      if (command == PlugCommand::kBuffer) first.Update(CheckAbsent(vif));
+      continue;
+    }
     absl::StatusOr<SimulatedPlug*> found = FindPlug(vif);
     if (absl::Status fault = TakeFault(); found.ok() && !fault.ok()) found = fault;
-    if (found.ok() && command == PlugCommand::kBuffer && vifs_.count(vif.name) == 0) {
+    if (found.ok() && command == PlugCommand::kBuffer && vifs_.count(vif.name) == 0 && !vif.emulated) {
       found = absl::UnavailableError(absl::StrCat(vif.name, ": no such device"));
     }
     if (found.ok()) (*found)->Command(command);
@@ -68,6 +76,7 @@ absl::Status SimulatedPlugKernel::Command(const std::vector<Vif>& vifs, PlugComm
 
 absl::Status SimulatedPlugKernel::Discard(const Vif& vif, uint32_t limit_bytes) {
   if (absl::Status fault = TakeFault(); !fault.ok()) return fault;
+  if (absent_.count(vif.name) != 0) return absl::OkStatus();
   auto found = installations_.find(vif.name);
   if (found == installations_.end()) return FindPlug(vif).status();
   found->second.plug = NewPlug(vif.name, limit_bytes);
@@ -76,6 +85,7 @@ absl::Status SimulatedPlugKernel::Discard(const Vif& vif, uint32_t limit_bytes) 
 
 absl::Status SimulatedPlugKernel::Remove(const Vif& vif, const std::string& protection, Held held) {
   if (absl::Status fault = TakeFault(); !fault.ok()) return fault;
+  absent_.erase(vif.name);
   auto found = installations_.find(vif.name);
   if (found == installations_.end() || found->second.protection != protection) return absl::OkStatus();
   const uint64_t lost = held == Held::kDrain ? found->second.plug->statistics().held_packets : 0;
@@ -86,6 +96,7 @@ absl::Status SimulatedPlugKernel::Remove(const Vif& vif, const std::string& prot
 }
 
 absl::StatusOr<PlugKernel::Statistics> SimulatedPlugKernel::Read(const Vif& vif) {
+  if (absent_.count(vif.name) != 0) return Statistics();
   absl::StatusOr<SimulatedPlug*> found = FindPlug(vif);
   if (!found.ok()) return found.status();
   return (*found)->statistics();
@@ -102,7 +113,13 @@ absl::StatusOr<std::vector<PlugKernel::Leftover>> SimulatedPlugKernel::FindLefto
 }
 
 std::string SimulatedPlugKernel::DeviceName(const Vif& vif) const {
-  return absl::StrCat("ifb-d", vif.domid, "-", vif.device_id);
+  if (absent_.count(vif.name) != 0) return "";
+  return absl::StrCat("ifb-d", vif.domid, "-", vif.device_id, vif.emulated ? "e" : "");
+}
+
+absl::Status SimulatedPlugKernel::CheckAbsent(const Vif& vif) const {
+  if (vifs_.count(vif.name) == 0) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat(vif.name, " has come, and is not redirected"));
 }
 
 std::unique_ptr<SimulatedPlug> SimulatedPlugKernel::NewPlug(const std::string& vif, uint32_t limit_bytes) {

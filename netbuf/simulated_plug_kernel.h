@@ -61,9 +61,13 @@ class SimulatedPlugKernel : public PlugKernel {
   absl::Status TakeFault();
   absl::StatusOr<SimulatedPlug*> FindPlug(const Vif& vif);
 
+  // Of an emulated card: that it is not there.
+  absl::Status CheckAbsent(const Vif& vif) const;
+
   const Sink sink_;
   std::set<std::string> vifs_;
   std::map<std::string, Installation> installations_;  // By vif.
+  std::set<std::string> absent_;                       // Emulated cards that were not there to be buffered.
   absl::Status fault_;
   int faults_ = 0;
   int faults_skipped_ = 0;
