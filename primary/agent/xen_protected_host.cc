@@ -8,10 +8,12 @@
 #include "common/link/grpc_primary_link.h"
 #include "common/xen/control.h"
 #include "common/xen/host_compatibility.h"
+#include "netbuf/netlink_plug_kernel.h"
 #include "netbuf/plug_egress_buffer.h"
-#include "primary/agent/claimed_egress_buffer.h"
+#include "netbuf/xenstore_ifb_claims.h"
 #include "primary/capture/helper_checkpoint_source.h"
 #include "primary/capture/xen_guest_control.h"
+#include "primary/domain/backend_vifs.h"
 #include "primary/domain/domain_description_reader.h"
 
 namespace romulus {
@@ -23,15 +25,6 @@ constexpr absl::Duration kRecoverySettle = absl::Seconds(10);
 // The mark that netbuf puts on its devices.
 std::string ProtectionName(const std::string& id) { return absl::StrCat("protections/", id); }
 
-std::vector<Vif> BackendVifs(const replication::v1::DomainDescription& domain) {
-  std::vector<Vif> vifs;
-  for (const replication::v1::Vif& vif : domain.vifs()) {
-    vifs.push_back({vif.name().empty() ? absl::StrCat("vif", domain.domid(), ".", vif.device_id()) : vif.name(),
-                    domain.domid(), vif.device_id()});
-  }
-  return vifs;
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<XenProtectedHost>> XenProtectedHost::Open(EventLoop* loop,
@@ -40,18 +33,21 @@ absl::StatusOr<std::unique_ptr<XenProtectedHost>> XenProtectedHost::Open(EventLo
   if (!xc.ok()) return xc.status();
   absl::StatusOr<std::unique_ptr<Xenstore>> store = Xenstore::Open();
   if (!store.ok()) return store.status();
-  absl::StatusOr<std::shared_ptr<NetlinkPlugKernel>> kernel = NetlinkPlugKernel::New();
+  auto claims = std::make_unique<XenstoreIfbClaims>(store->get());
+  absl::StatusOr<std::shared_ptr<NetlinkPlugKernel>> kernel = NetlinkPlugKernel::New(claims.get());
   if (!kernel.ok()) return kernel.status();
-  return std::unique_ptr<XenProtectedHost>(
-      new XenProtectedHost(loop, save_helper, *std::move(xc), *std::move(store), *std::move(kernel)));
+  return std::unique_ptr<XenProtectedHost>(new XenProtectedHost(loop, save_helper, *std::move(xc), *std::move(store),
+                                                                std::move(claims), *std::move(kernel)));
 }
 
 XenProtectedHost::XenProtectedHost(EventLoop* loop, std::string save_helper, XcInterface xc,
-                                   std::unique_ptr<Xenstore> store, std::shared_ptr<NetlinkPlugKernel> kernel)
+                                   std::unique_ptr<Xenstore> store, std::unique_ptr<IfbClaims> claims,
+                                   std::shared_ptr<PlugKernel> kernel)
     : loop_(loop),
       save_helper_(std::move(save_helper)),
       xc_(std::move(xc)),
       store_(std::move(store)),
+      claims_(std::move(claims)),
       kernel_(std::move(kernel)) {}
 
 absl::StatusOr<replication::v1::DomainDescription> XenProtectedHost::Describe(const std::string& domain) {
@@ -74,9 +70,7 @@ void XenProtectedHost::RemoveLeftovers(const std::set<std::string>& living) {
   const absl::StatusOr<std::vector<PlugKernel::Leftover>> leftovers = kernel_->FindLeftovers(living);
   if (!leftovers.ok()) return LogError("can't look for left-over egress buffers: ", leftovers.status().message());
   for (const PlugKernel::Leftover& leftover : *leftovers) {
-    ClaimedEgressBuffer buffer(
-        std::make_unique<PlugEgressBuffer>(kernel_, PlugEgressBuffer::Options{leftover.protection, {leftover.vif}}),
-        {leftover.vif}, store_.get());
+    PlugEgressBuffer buffer(kernel_, {.protection = leftover.protection, .vifs = {leftover.vif}});
     const absl::Status removed = buffer.Detach();
     LogWarning("egress buffer ", leftover.device, " of ", leftover.protection,
                ", which has ended: ", removed.ok() ? "removed" : removed.message());
@@ -86,10 +80,9 @@ void XenProtectedHost::RemoveLeftovers(const std::set<std::string>& living) {
 absl::StatusOr<ProtectionDriver::Seams> XenProtectedHost::MakeSeams(const std::string& id,
                                                                     const control::v1::Protection& protection,
                                                                     const replication::v1::DomainDescription& domain) {
-  const std::vector<Vif> vifs = BackendVifs(domain);
   PlugEgressBuffer::Options egress;
   egress.protection = ProtectionName(id);
-  egress.vifs = vifs;
+  egress.vifs = BackendVifs(domain);
   egress.limit_bytes = static_cast<uint32_t>(protection.settings().egress_buffer_bytes());
 
   HelperCheckpointSource::Options source;
@@ -104,8 +97,7 @@ absl::StatusOr<ProtectionDriver::Seams> XenProtectedHost::MakeSeams(const std::s
   seams.new_link = [loop = loop_, link] { return std::make_unique<GrpcPrimaryLink>(loop, link); };
   seams.new_source = [loop = loop_, source] { return std::make_unique<HelperCheckpointSource>(*loop, source); };
   seams.guest = std::make_unique<XenGuestControl>(xc_.get(), domain.domid());
-  seams.egress =
-      std::make_unique<ClaimedEgressBuffer>(std::make_unique<PlugEgressBuffer>(kernel_, egress), vifs, store_.get());
+  seams.egress = std::make_unique<PlugEgressBuffer>(kernel_, egress);
   return seams;
 }
 

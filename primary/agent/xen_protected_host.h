@@ -10,7 +10,8 @@
 #include "common/loop/event_loop.h"
 #include "common/xen/handles.h"
 #include "common/xen/xenstore.h"
-#include "netbuf/netlink_plug_kernel.h"
+#include "netbuf/ifb_claims.h"
+#include "netbuf/plug_kernel.h"
 #include "primary/capture/helper_recovery.h"
 #include "primary/control/protected_host.h"
 
@@ -31,13 +32,14 @@ class XenProtectedHost final : public ProtectedHost {
 
  private:
   XenProtectedHost(EventLoop* loop, std::string save_helper, XcInterface xc, std::unique_ptr<Xenstore> store,
-                   std::shared_ptr<NetlinkPlugKernel> kernel);
+                   std::unique_ptr<IfbClaims> claims, std::shared_ptr<PlugKernel> kernel);
 
   EventLoop* const loop_;
   const std::string save_helper_;
   const XcInterface xc_;
   const std::unique_ptr<Xenstore> store_;
-  const std::shared_ptr<NetlinkPlugKernel> kernel_;
+  const std::unique_ptr<IfbClaims> claims_;
+  const std::shared_ptr<PlugKernel> kernel_;
   std::map<uint32_t, std::unique_ptr<HelperRecovery>> recoveries_;  // By domain id.
 };
 
