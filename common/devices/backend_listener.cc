@@ -73,6 +73,7 @@ absl::Status BackendListener::LookAround() {
                           absl::StrCat(status.message(), "; was this domain created with driver_domain=1?"));
     }
   }
+  if (options_.scope != BackendScope::kNone) left_running_ = FindRunningScripts();
   const absl::StatusOr<std::vector<DeviceKey>> devices = backends_->List(backends_->root(), kTrackedBackendsMax);
   if (!devices.ok()) return devices.status();
   for (const DeviceKey& device : *devices) ObserveNow(device, /*at_start=*/true);
@@ -240,9 +241,16 @@ void BackendListener::RunScript(const action::RunScript& todo) {
     // As libxl: on the way out, go on after a failure.
     calls.push_back(CallOf(std::move(command), /*may_fail=*/!todo.online && commands->size() > 1));
   }
+  StartedProgram predecessor;
+  if (auto left = left_running_.extract(todo.device); !left.empty()) {
+    LogInfo("backend ", FormatDevice(todo.device),
+            ": waiting for the script that an earlier listener has left running");
+    predecessor = {left.mapped().pid, std::move(left.mapped().pidfd)};
+  }
   run.script = scripts_.Run(
       std::move(calls), options_.script_timeout,
-      [this, id = todo.run, device = todo.device](absl::Status status) { ScriptEnded(id, device, status); });
+      [this, id = todo.run, device = todo.device](absl::Status status) { ScriptEnded(id, device, status); },
+      std::move(predecessor));
 }
 
 // netback says InitWait before it has registered its interface.

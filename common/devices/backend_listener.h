@@ -15,6 +15,7 @@
 #include "common/devices/backend_store.h"
 #include "common/devices/backend_tracker.h"
 #include "common/devices/qdisk_processes.h"
+#include "common/devices/running_scripts.h"
 #include "common/devices/script_runner.h"
 #include "common/loop/event_loop.h"
 #include "common/process/rate_limiter.h"
@@ -42,7 +43,7 @@ class BackendListener final : private QdiskProcesses::Observer {
   struct Options {
     BackendScope scope = BackendScope::kNone;
     // For qdisks; it must know the machine xenpv.
-    std::string qemu = "/usr/lib/xen-4.17/bin/qemu-system-i386";
+    std::string qemu = "/usr/libexec/xen-qemu-system-i386";  // Of Debian's qemu-system-xen.
     std::string qemu_log_directory = "/var/log/xen";
     absl::Duration script_timeout = absl::Seconds(40);  // LIBXL_HOTPLUG_TIMEOUT
     size_t scripts_at_once = 8;
@@ -108,6 +109,7 @@ class BackendListener final : private QdiskProcesses::Observer {
     DeviceKey device;
   };
   std::map<backend_action::ScriptRun, Run> runs_;
+  std::map<DeviceKey, RunningScript> left_running_;  // By an earlier listener.
   RateLimiter log_limit_;
 };
 

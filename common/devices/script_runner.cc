@@ -84,18 +84,20 @@ ScriptRunner::~ScriptRunner() {
   loop_.Cancel(start_timer_);
   for (auto& [id, job] : jobs_) {
     if (job.process.pidfd.valid()) loop_.Unwatch(job.process.pidfd.get());
+    if (job.predecessor.pidfd.valid()) loop_.Unwatch(job.predecessor.pidfd.get());
     loop_.Cancel(job.timeout_timer);
     loop_.Cancel(job.end_timer);
   }
 }
 
 ScriptRunner::Id ScriptRunner::Run(std::vector<Call> calls, absl::Duration timeout,
-                                   std::function<void(absl::Status)> done) {
+                                   std::function<void(absl::Status)> done, StartedProgram predecessor) {
   const Id id = ++last_id_;
   Job& job = jobs_[id];
   job.calls = std::move(calls);
   job.timeout = timeout;
   job.done = std::move(done);
+  job.predecessor = std::move(predecessor);
   waiting_.push_back(id);
   // Not at once: `done` must not come from within Run.
   StartSoon();
@@ -114,8 +116,20 @@ void ScriptRunner::StartWaiting() {
     ++running_;
     Job& job = jobs_.at(id);
     job.started = true;
-    StartNext(id, job);
+    job.predecessor.pidfd.valid() ? AwaitPredecessor(id, job) : StartNext(id, job);
   }
+}
+
+void ScriptRunner::AwaitPredecessor(Id id, Job& job) {
+  // While it is alive, its pid is nobody else's.
+  job.timeout_timer = loop_.After(job.timeout, [pid = job.predecessor.pid] { kill(-pid, SIGKILL); });
+  loop_.WatchReadable(job.predecessor.pidfd.get(), [this, id] {
+    Job& ended = jobs_.at(id);
+    loop_.Cancel(ended.timeout_timer);
+    loop_.Unwatch(ended.predecessor.pidfd.get());
+    ended.predecessor = StartedProgram{};
+    ended.cut_short.ok() ? StartNext(id, ended) : Finish(id, ended.cut_short);
+  });
 }
 
 void ScriptRunner::StartNext(Id id, Job& job) {
@@ -166,6 +180,7 @@ void ScriptRunner::Kill(Id id, int signal, const absl::Status& cause) {
   if (job.cut_short.ok()) job.cut_short = cause;
   // The leader is not reaped yet, so that the group is still its own.
   if (job.process.pidfd.valid()) kill(-job.process.pid, signal);
+  if (job.predecessor.pidfd.valid()) kill(-job.predecessor.pid, signal);
 }
 
 void ScriptRunner::End(Id id, absl::Duration patience) {

@@ -54,7 +54,9 @@ class ScriptRunner {
     ProgramCall program;
     bool may_fail = false;
   };
-  Id Run(std::vector<Call> calls, absl::Duration timeout, std::function<void(absl::Status)> done);
+  // `predecessor`: a program that is not ours, a group's leader, whose end is waited for first, as long as for a call.
+  Id Run(std::vector<Call> calls, absl::Duration timeout, std::function<void(absl::Status)> done,
+         StartedProgram predecessor = {});
 
   // Makes it end within some seconds after `patience`: SIGTERM, then SIGKILL. `done` is called all the same. Unknown
   // ids are ignored.
@@ -69,6 +71,7 @@ class ScriptRunner {
     absl::Duration timeout;
     std::function<void(absl::Status)> done;
     StartedProgram process;
+    StartedProgram predecessor;
     Scheduler::TimerId timeout_timer = Scheduler::kNoTimer;
     Scheduler::TimerId end_timer = Scheduler::kNoTimer;
     bool started = false;
@@ -77,6 +80,7 @@ class ScriptRunner {
   void StartSoon();
   void StartWaiting();
   void StartNext(Id id, Job& job);
+  void AwaitPredecessor(Id id, Job& job);
   void OnEnded(Id id);
   void Finish(Id id, absl::Status status);
   void Kill(Id id, int signal, const absl::Status& cause);

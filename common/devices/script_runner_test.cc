@@ -1,6 +1,7 @@
 #include "common/devices/script_runner.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -109,6 +110,32 @@ TEST_F(ScriptRunnerTest, PatienceLetsAScriptEndByItself) {
   runner_.End(id, kLong);
   ASSERT_TRUE(Wait(1));
   EXPECT_NE(results_[0].message().find("exited with 5"), absl::string_view::npos);
+}
+
+TEST_F(ScriptRunnerTest, APredecessorIsWaitedFor) {
+  auto predecessor = StartProgram({"/bin/sh", {"-c", absl::StrCat("sleep 0.3; echo first >>", File("both"))}, {}, -1});
+  ASSERT_TRUE(predecessor.ok());
+  const pid_t pid = predecessor->pid;
+  runner_.Run(
+      {Shell(absl::StrCat("echo second >>", File("both")))}, kLong,
+      [this](absl::Status status) { results_.push_back(status); }, *std::move(predecessor));
+  ASSERT_TRUE(Wait(1));
+  EXPECT_TRUE(results_[0].ok()) << results_[0];
+  EXPECT_EQ(Content("both"), "first\nsecond\n");
+  waitpid(pid, nullptr, 0);
+}
+
+TEST_F(ScriptRunnerTest, APredecessorThatHangsIsKilled) {
+  auto predecessor = StartProgram({"/bin/sh", {"-c", "sleep 1000"}, {}, -1});
+  ASSERT_TRUE(predecessor.ok());
+  const pid_t pid = predecessor->pid;
+  runner_.Run(
+      {Shell("exit 0")}, absl::Milliseconds(200), [this](absl::Status status) { results_.push_back(status); },
+      *std::move(predecessor));
+  ASSERT_TRUE(Wait(1));
+  int how = 0;
+  ASSERT_EQ(waitpid(pid, &how, 0), pid);
+  EXPECT_TRUE(WIFSIGNALED(how));
 }
 
 TEST_F(ScriptRunnerTest, SoManyAtATime) {
