@@ -23,6 +23,9 @@
 ABSL_FLAG(std::string, control_address, "127.0.0.1:7450",
           "host:port on which ProtectionService and HostService are served. Not encrypted and not authenticated: a "
           "loopback or management address.");
+ABSL_FLAG(std::string, metrics_address, "127.0.0.1:7460",
+          "host:port on which GET /metrics is answered for Prometheus; empty: it is not. Not encrypted and not "
+          "authenticated: a loopback or management address.");
 ABSL_FLAG(std::string, state_dir, "/var/lib/romulus/primary", "where protections and generations are kept");
 ABSL_FLAG(std::string, save_helper, "", "path of romulus-save-helper; default: beside this program");
 ABSL_FLAG(std::string, epoch_trace, "",
@@ -49,7 +52,8 @@ absl::Status Run() {
   HostService host_service([] { return ReportHost(control::v1::Host::PRIMARY); },
                            [save_helper] { return CheckProtectionReadiness(save_helper); }, backends->get());
   return RunPrimaryAgent(
-      {absl::GetFlag(FLAGS_control_address), absl::GetFlag(FLAGS_state_dir), absl::GetFlag(FLAGS_epoch_trace)},
+      {absl::GetFlag(FLAGS_control_address), absl::GetFlag(FLAGS_state_dir), absl::GetFlag(FLAGS_epoch_trace),
+       absl::GetFlag(FLAGS_metrics_address)},
       *signals, **loop, **host, host_service);
 }
 

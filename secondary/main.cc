@@ -26,6 +26,9 @@ ABSL_FLAG(std::string, control_address, "127.0.0.1:7451",
 ABSL_FLAG(std::string, replication_address, "0.0.0.0:7452",
           "host:port on which primary agents open sessions. Carries guests' memory in the clear: an address on a "
           "network of its own.");
+ABSL_FLAG(std::string, metrics_address, "127.0.0.1:7461",
+          "host:port on which GET /metrics is answered for Prometheus; empty: it is not. Not encrypted and not "
+          "authenticated: a loopback or management address.");
 ABSL_FLAG(std::string, state_dir, "/var/lib/romulus/secondary", "where generations are kept");
 ABSL_FLAG(std::string, restore_helper, "", "path of romulus-restore-helper; default: beside this program");
 
@@ -49,7 +52,8 @@ absl::Status Run() {
   HostService host_service([] { return ReportHost(control::v1::Host::SECONDARY); },
                            [restore_helper] { return CheckStandbyReadiness(restore_helper); }, backends->get());
   return RunSecondaryAgent(
-      {absl::GetFlag(FLAGS_control_address), absl::GetFlag(FLAGS_replication_address), absl::GetFlag(FLAGS_state_dir)},
+      {absl::GetFlag(FLAGS_control_address), absl::GetFlag(FLAGS_replication_address), absl::GetFlag(FLAGS_state_dir),
+       absl::GetFlag(FLAGS_metrics_address)},
       *signals, **loop, **host, host_service);
 }
 

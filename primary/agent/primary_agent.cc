@@ -10,7 +10,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
+#include "common/observe/metrics_server.h"
 #include "common/ownership/file_generation_store.h"
+#include "primary/control/protection_metrics.h"
 #include "primary/control/protection_registry.h"
 #include "primary/control/protection_service.h"
 
@@ -42,6 +44,14 @@ absl::Status RunPrimaryAgent(const PrimaryAgentOptions& options, const Terminati
   absl::StatusOr<std::unique_ptr<ControlServer>> server =
       ControlServer::Start(options.control_address, {&service, &host_service});
   if (!server.ok()) return server.status();
+  std::unique_ptr<MetricsServer> metrics;
+  if (!options.metrics_address.empty()) {
+    absl::StatusOr<std::unique_ptr<MetricsServer>> started =
+        MetricsServer::Start(options.metrics_address, &loop,
+                             [&](MetricFamilies& families) { AddProtectionMetrics(registry.List(), families); });
+    if (!started.ok()) return started.status();
+    metrics = *std::move(started);
+  }
 
   loop.Post([&] {
     std::set<std::string> living;

@@ -16,6 +16,8 @@ struct PrimaryAgentOptions {
   std::string state_directory;
   // File that gets one line per committed checkpoint; empty: none.
   std::string epoch_trace_file;
+  // host:port of GET /metrics; empty: not served.
+  std::string metrics_address;
 };
 
 // The primary agent over any host: recovers what the store knows, serves the control API, and winds down when told to

@@ -13,7 +13,9 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
 #include "common/link/grpc_replication_service.h"
+#include "common/observe/metrics_server.h"
 #include "common/ownership/file_generation_store.h"
+#include "secondary/control/standby_metrics.h"
 #include "secondary/control/standby_registry.h"
 #include "secondary/control/standby_service.h"
 
@@ -73,6 +75,17 @@ absl::Status RunSecondaryAgent(const SecondaryAgentOptions& options, const Termi
   if (!control_server.ok()) {
     (*replication_server)->Shutdown(std::chrono::system_clock::now());
     return control_server.status();
+  }
+  std::unique_ptr<MetricsServer> metrics;
+  if (!options.metrics_address.empty()) {
+    absl::StatusOr<std::unique_ptr<MetricsServer>> started =
+        MetricsServer::Start(options.metrics_address, &loop,
+                             [&](MetricFamilies& families) { AddStandbyMetrics(registry.List(), families); });
+    if (!started.ok()) {
+      (*replication_server)->Shutdown(std::chrono::system_clock::now());
+      return started.status();
+    }
+    metrics = *std::move(started);
   }
 
   LogInfo("secondary agent serves control on ", options.control_address, " and replication on ",

@@ -15,6 +15,8 @@ struct SecondaryAgentOptions {
   std::string control_address;
   std::string replication_address;
   std::string state_directory;
+  // host:port of GET /metrics; empty: not served.
+  std::string metrics_address;
 };
 
 // The secondary agent over any host: takes sessions, serves the control API, and winds down when told to end. Returns

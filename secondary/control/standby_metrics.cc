@@ -2,14 +2,15 @@
 
 #include <string>
 
-#include "absl/time/time.h"
-#include "common/control/durations.h"
-
 namespace romulus {
 namespace {
 
 using control::v1::Standby;
 using control::v1::StandbyPhase;
+
+double Seconds(const google::protobuf::Duration& duration) {
+  return static_cast<double>(duration.seconds()) + duration.nanos() / 1e9;
+}
 
 double Number(uint64_t value) { return static_cast<double>(value); }
 
@@ -28,12 +29,12 @@ void AddStandby(const Standby& standby, MetricFamilies& families) {
                  Number(standby.applied_epoch()));
   if (standby.has_last_commit_age()) {
     families.Gauge("romulus_standby_recovery_point_age_seconds", "Age of the state that an activation would resume.",
-                   labels, absl::ToDoubleSeconds(FromProto(standby.last_commit_age())));
+                   labels, Seconds(standby.last_commit_age()));
   }
   families.Gauge("romulus_standby_link_alive", "Whether there is a session with the primary.", labels,
                  standby.link_alive() ? 1 : 0);
   families.Gauge("romulus_standby_last_heard_age_seconds", "Since the primary was heard last.", labels,
-                 absl::ToDoubleSeconds(FromProto(standby.last_heard_age())));
+                 Seconds(standby.last_heard_age()));
   families.Counter("romulus_standby_received_bytes_total", "Bytes received; starts anew with each session.", labels,
                    Number(standby.received_bytes()));
   families.Gauge("romulus_standby_stored_bytes", "Bytes of checkpoints that are being received or wait to be applied.",

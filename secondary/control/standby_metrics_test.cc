@@ -15,7 +15,7 @@ TEST(StandbyMetrics, SayWhatTheStatusSays) {
   standby.set_phase(control::v1::STANDBY_READY);
   standby.set_committed_epoch(41);
   standby.set_applied_epoch(40);
-  *standby.mutable_last_commit_age() = ToProto(absl::Milliseconds(120));
+  *standby.mutable_last_commit_age() = ToProto(absl::Milliseconds(1125));
   standby.set_link_alive(true);
   *standby.mutable_last_heard_age() = ToProto(absl::Milliseconds(250));
   standby.set_received_bytes(123456789);
@@ -29,7 +29,7 @@ TEST(StandbyMetrics, SayWhatTheStatusSays) {
            "romulus_standby_generation{protection=\"web-1\"} 4",
            "romulus_standby_committed_epoch{protection=\"web-1\"} 41",
            "romulus_standby_applied_epoch{protection=\"web-1\"} 40",
-           "romulus_standby_recovery_point_age_seconds{protection=\"web-1\"} 0.12",
+           "romulus_standby_recovery_point_age_seconds{protection=\"web-1\"} 1.125",
            "romulus_standby_link_alive{protection=\"web-1\"} 1",
            "romulus_standby_last_heard_age_seconds{protection=\"web-1\"} 0.25",
            "# TYPE romulus_standby_received_bytes_total counter",
