@@ -14,6 +14,7 @@
 #include "netbuf/egress_buffer_contract.h"
 #include "netbuf/kernel_harness.h"
 #include "netbuf/kernel_support.h"
+#include "netbuf/run_shell.h"
 #include "netbuf/simulated_plug_kernel.h"
 
 namespace romulus {
@@ -86,7 +87,7 @@ TEST(IfbPoolTest, GivesAnAdoptedIfbBackAsItWas) {
   RunShell("ip -o link show ifb0 > /tmp/ifb-before");
   std::unique_ptr<EgressBuffer> buffer = harness.NewBuffer("p", kLimit);
   ASSERT_TRUE(buffer->Attach().ok());
-  RunShell("ip link show ifb0 | grep -q 'mtu 9000.*plug.*UP.*qlen 1000'");
+  RunShell("ip link show ifb0 | grep -q 'UP.*mtu 9000 qdisc plug .*qlen 1000'");
   RunShell("ip link show ifb0 | grep -q 'alias romulus-adopted:7-0:1400:77:p:vif7.0'");
   buffer.reset();
   // By a successor, that knows of it what the mark says.

@@ -10,6 +10,7 @@
 
 #include "common/base/log.h"
 #include "netbuf/plug_egress_buffer.h"
+#include "netbuf/run_shell.h"
 
 namespace romulus {
 namespace {
@@ -60,8 +61,6 @@ std::string GsoFrame(int vif, uint64_t id, uint32_t bytes) {
 constexpr size_t kAddressBytes = 12;
 
 }  // namespace
-
-void RunShell(const std::string& command) { ROMULUS_CHECK_MESSAGE(system(command.c_str()) == 0, command); }
 
 KernelHarness::KernelHarness(int free_ifbs) : options_{.create_ifbs = free_ifbs == 0} {
   ROMULUS_CHECK_MESSAGE(unshare(CLONE_NEWNET) == 0, "run as root");

@@ -57,9 +57,6 @@ class KernelHarness : public EgressBufferHarness {
   std::multiset<std::string> before_;
 };
 
-// With sh; crashes if it fails.
-void RunShell(const std::string& command);
-
 }  // namespace romulus
 
 #endif  // ROMULUS_NETBUF_KERNEL_HARNESS_H_
