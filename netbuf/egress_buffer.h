@@ -54,7 +54,7 @@ class EgressBuffer {
   // Discard, Detach and Attach do not set them back.
   struct VifStatistics {
     std::string vif;
-    std::string device;            // That holds its packets.
+    std::string device;            // That holds its packets; empty where there is nothing to hold.
     uint64_t limit_bytes = 0;      // Past it the kernel drops.
     uint64_t held_packets = 0;     // Now. A GSO packet is one.
     uint64_t held_bytes = 0;       // Now.

@@ -503,6 +503,23 @@ TEST_P(EgressBufferContract, ASuccessorAdoptsWhatADeadOwnerHeldAndReleasesNothin
   EXPECT_THAT(harness_->LeftBehind(), IsEmpty());
 }
 
+TEST_P(EgressBufferContract, ASuccessorsLimitHolds) {
+  std::unique_ptr<EgressBuffer> buffer = Attached();
+  ASSERT_OK(buffer->OpenEpoch());
+  Send({1});
+  buffer.reset();
+  std::unique_ptr<EgressBuffer> successor = harness_->NewBuffer("contract", 3 * kFrameBytes);
+  ASSERT_OK(successor->Attach());
+  Send({2, 3, 4});
+  EgressBuffer::Statistics statistics;
+  ASSERT_OK(successor->ReadStatistics(statistics));
+  EXPECT_EQ(statistics.vifs[0].held_packets, 3);
+  EXPECT_EQ(statistics.dropped_packets, 1);
+  ASSERT_OK(successor->PassThrough());
+  EXPECT_THAT(harness_->TakeReceived(0), ElementsAre(1, 2, 3));
+  ASSERT_OK(successor->Detach());
+}
+
 TEST_P(EgressBufferContract, ASuccessorCanDiscardWhatADeadOwnerHeld) {
   std::unique_ptr<EgressBuffer> buffer = Attached();
   ASSERT_OK(buffer->OpenEpoch());

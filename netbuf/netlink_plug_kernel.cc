@@ -108,6 +108,7 @@ absl::StatusOr<PlugKernel::Installed> NetlinkPlugKernel::Install(const Vif& vif,
     absl::StatusOr<bool> whole = IsWhole(**vif_link, **ifb);
     if (!whole.ok()) return whole.status();
     if (*whole) {
+      if (absl::Status status = SetPlugLimit(*socket_, **ifb, limit_bytes); !status.ok()) return status;
       // Its owner may have died, or its record may have been lost, before it was claimed.
       const absl::Status status = claims_->Record({.vif = vif, .device = (*ifb)->name, .protection = protection});
       if (!status.ok()) return status;

@@ -17,15 +17,17 @@ constexpr int kTriesUntilDrained = 50;
 
 PlugEgressBuffer::PlugEgressBuffer(std::shared_ptr<PlugKernel> kernel, Options options)
     : kernel_(std::move(kernel)), options_(std::move(options)), counters_(options_.vifs.size()) {
-  ROMULUS_CHECK(options_.limit_bytes > 0);
+  ROMULUS_CHECK(options_.limits_bytes.empty() || options_.limits_bytes.size() == options_.vifs.size());
+  for (size_t i = 0; i < options_.vifs.size(); ++i) ROMULUS_CHECK(LimitOf(i) > 0);
 }
 
 absl::Status PlugEgressBuffer::Attach() {
   ROMULUS_CHECK(state_ == State::kDetached);
   adopted_ = false;
   std::vector<Vif> fresh;
-  for (const Vif& vif : options_.vifs) {
-    absl::StatusOr<PlugKernel::Installed> installed = kernel_->Install(vif, options_.protection, options_.limit_bytes);
+  for (size_t i = 0; i < options_.vifs.size(); ++i) {
+    const Vif& vif = options_.vifs[i];
+    absl::StatusOr<PlugKernel::Installed> installed = kernel_->Install(vif, options_.protection, LimitOf(i));
     if (!installed.ok()) {
       // An adopted one stays, holding: it was so before.
       for (const Vif& done : fresh) kernel_->Remove(done, options_.protection, PlugKernel::Held::kDrain).IgnoreError();
@@ -92,7 +94,7 @@ absl::Status PlugEgressBuffer::Discard() {
   absl::Status first;
   for (size_t i = 0; i < options_.vifs.size(); ++i) {
     ReadCounters(i).IgnoreError();
-    const absl::Status discarded = kernel_->Discard(options_.vifs[i], options_.limit_bytes);
+    const absl::Status discarded = kernel_->Discard(options_.vifs[i], LimitOf(i));
     if (discarded.ok()) counters_[i].StartAnew();
     first.Update(discarded);
   }
@@ -128,7 +130,7 @@ absl::Status PlugEgressBuffer::ReadStatistics(Statistics& statistics) {
     VifStatistics vif;
     vif.vif = options_.vifs[i].name;
     vif.device = kernel_->DeviceName(options_.vifs[i]);
-    vif.limit_bytes = options_.limit_bytes;
+    vif.limit_bytes = LimitOf(i);
     vif.held_packets = present.held_packets;
     vif.held_bytes = present.held_bytes;
     vif.sent_packets = past.sent_packets + present.sent_packets;
@@ -166,6 +168,10 @@ std::vector<std::string> PlugEgressBuffer::devices() const {
   std::vector<std::string> names;
   for (const Vif& vif : options_.vifs) names.push_back(kernel_->DeviceName(vif));
   return names;
+}
+
+uint32_t PlugEgressBuffer::LimitOf(size_t vif) const {
+  return options_.limits_bytes.empty() ? options_.limit_bytes : options_.limits_bytes[vif];
 }
 
 absl::Status PlugEgressBuffer::Refuse(const char* call) const {

@@ -21,8 +21,10 @@ class PlugEgressBuffer : public EgressBuffer {
     // The protection's id: the mark by which a successor of a dead agent knows its own.
     std::string protection;
     std::vector<Vif> vifs;
-    // Per vif; past it the kernel drops, as a full link would. 0 < limit < 4 GiB.
+    // Per vif; past it the kernel drops, as a full link would. 0 < limit < 4 GiB. An adopted buffer gets it, too.
     uint32_t limit_bytes = 64 << 20;
+    // Where the vifs' limits differ: of each of `vifs`, in place of limit_bytes.
+    std::vector<uint32_t> limits_bytes;
   };
 
   PlugEgressBuffer(std::shared_ptr<PlugKernel> kernel, Options options);
@@ -54,6 +56,7 @@ class PlugEgressBuffer : public EgressBuffer {
     void StartAnew();
   };
 
+  uint32_t LimitOf(size_t vif) const;
   absl::Status Refuse(const char* call) const;
   absl::Status BufferFromPassThrough();
   // Reads those of one vif, by its index.

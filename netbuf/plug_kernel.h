@@ -40,7 +40,7 @@ class PlugKernel {
 
   enum class Installed { kFresh, kAdopted };
   // Redirects what the vif's guest sends through a plug of `limit_bytes` that lets all pass. If one of `protection` is
-  // in place, it is left as it is: kAdopted. An error leaves the vif as it was.
+  // in place, it is left as it is, but for its limit: kAdopted. An error leaves the vif as it was.
   virtual absl::StatusOr<Installed> Install(const Vif& vif, const std::string& protection, uint32_t limit_bytes) = 0;
 
   // To every vif's plug, also to those after one that failed; the first error counts. kBuffer also finds out whether

@@ -107,6 +107,11 @@ absl::Status ReplacePlug(NetlinkSocket& socket, const NetworkLink& ifb, uint32_t
   return socket.Transact(replace).ToStatus(absl::StrCat("replacing the plug of ", ifb.name));
 }
 
+absl::Status SetPlugLimit(NetlinkSocket& socket, const NetworkLink& ifb, uint32_t limit_bytes) {
+  NetlinkMessage request = PlugRequest(ifb, 0, kAnyHandle, {.action = TCQ_PLUG_LIMIT, .limit = limit_bytes});
+  return socket.Transact(request).ToStatus(absl::StrCat("setting the limit of the plug of ", ifb.name));
+}
+
 NetlinkMessage PlugCommandRequest(const NetworkLink& ifb, PlugCommand command) {
   return PlugRequest(ifb, 0, kAnyHandle, {.action = ToKernel(command)});
 }

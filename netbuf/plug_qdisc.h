@@ -21,6 +21,9 @@ absl::Status AddPassingPlug(NetlinkSocket& socket, const NetworkLink& ifb, uint3
 // (qdisc_graft under the rtnl lock, the device's queue deactivated), noop stands in and drops: nothing leaves.
 absl::Status ReplacePlug(NetlinkSocket& socket, const NetworkLink& ifb, uint32_t limit_bytes);
 
+// Of a plug that is in place; what it holds stays, even if that is more.
+absl::Status SetPlugLimit(NetlinkSocket& socket, const NetworkLink& ifb, uint32_t limit_bytes);
+
 NetlinkMessage PlugCommandRequest(const NetworkLink& ifb, PlugCommand command);
 
 // NOT_FOUND if the device's root is no plug.

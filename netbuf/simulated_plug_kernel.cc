@@ -46,7 +46,10 @@ absl::StatusOr<PlugKernel::Installed> SimulatedPlugKernel::Install(const Vif& vi
   if (vifs_.count(vif.name) == 0) return absl::UnavailableError(absl::StrCat(vif.name, ": no such device"));
   auto found = installations_.find(vif.name);
   if (found != installations_.end()) {
-    if (found->second.protection == protection) return Installed::kAdopted;
+    if (found->second.protection == protection) {
+      found->second.plug->SetLimit(limit_bytes);
+      return Installed::kAdopted;
+    }
     return absl::FailedPreconditionError(
         absl::StrCat(vif.name, " is buffered already, by protection ", found->second.protection));
   }

@@ -11,6 +11,7 @@
 #include "netbuf/netlink_plug_kernel.h"
 #include "netbuf/plug_egress_buffer.h"
 #include "netbuf/xenstore_ifb_claims.h"
+#include "primary/agent/egress_plan.h"
 #include "primary/capture/helper_checkpoint_source.h"
 #include "primary/capture/xen_guest_control.h"
 #include "primary/domain/backend_vifs.h"
@@ -83,7 +84,9 @@ absl::StatusOr<ProtectionDriver::Seams> XenProtectedHost::MakeSeams(const std::s
   PlugEgressBuffer::Options egress;
   egress.protection = ProtectionName(id);
   egress.vifs = BackendVifs(domain);
-  egress.limit_bytes = static_cast<uint32_t>(protection.settings().egress_buffer_bytes());
+  const EgressPlan plan = PlanEgress(protection.settings(), domain, egress.vifs);
+  egress.limits_bytes = plan.limits_bytes;
+  LogInfo(protection.name(), ": egress buffers: ", plan.why);
 
   HelperCheckpointSource::Options source;
   source.helper_program = save_helper_;
@@ -98,6 +101,7 @@ absl::StatusOr<ProtectionDriver::Seams> XenProtectedHost::MakeSeams(const std::s
   seams.new_source = [loop = loop_, source] { return std::make_unique<HelperCheckpointSource>(*loop, source); };
   seams.guest = std::make_unique<XenGuestControl>(xc_.get(), domain.domid());
   seams.egress = std::make_unique<PlugEgressBuffer>(kernel_, egress);
+  seams.egress_watch.period = plan.sample_period;
   return seams;
 }
 

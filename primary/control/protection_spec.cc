@@ -14,8 +14,8 @@ using control::v1::Protection;
 using control::v1::ProtectionSettings;
 using google::protobuf::Duration;
 
-constexpr uint64_t kEgressBufferBytesDefault = 64 << 20;
-constexpr uint64_t kEgressBufferBytesMin = 1 << 20;
+// Two GSO packets: with room for less than one a guest could send nothing large, ever.
+constexpr uint64_t kEgressBufferBytesMin = 128 << 10;
 // The plug qdisc's limit is 32 bits wide.
 constexpr uint64_t kEgressBufferBytesMax = 0xffffffff;
 
@@ -57,7 +57,6 @@ void FillDefaults(ProtectionSettings& settings) {
   if (settings.failover_policy() == replication::v1::FAILOVER_POLICY_UNSPECIFIED) {
     settings.set_failover_policy(replication::v1::BY_REQUEST);
   }
-  if (settings.egress_buffer_bytes() == 0) settings.set_egress_buffer_bytes(kEgressBufferBytesDefault);
 }
 
 absl::Status CheckSettings(const ProtectionSettings& settings) {
@@ -86,9 +85,9 @@ absl::Status CheckSettings(const ProtectionSettings& settings) {
                    "RUN_UNPROTECTED with ON_LINK_LOSS would let both hosts run the guest after a mere link failure: "
                    "choose HOLD_OUTPUT or PAUSE_GUEST");
   }
-  if (settings.egress_buffer_bytes() < kEgressBufferBytesMin ||
-      settings.egress_buffer_bytes() > kEgressBufferBytesMax) {
-    return Invalid("settings.egress_buffer_bytes", "from 1 MiB to 4 GiB - 1");
+  const uint64_t buffer = settings.egress_buffer_bytes();
+  if (buffer != 0 && (buffer < kEgressBufferBytesMin || buffer > kEgressBufferBytesMax)) {
+    return Invalid("settings.egress_buffer_bytes", "0 (chosen by the agent), or from 128 KiB to 4 GiB - 1");
   }
   return absl::OkStatus();
 }

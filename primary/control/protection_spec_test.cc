@@ -46,11 +46,19 @@ TEST(ProtectionSpec, RefusesWhatCannotWork) {
             kInvalid);
   EXPECT_EQ(Check([](Protection& p) { *p.mutable_settings()->mutable_interval() = ToProto(-absl::Seconds(1)); }),
             kInvalid);
-  EXPECT_EQ(Check([](Protection& p) { *p.mutable_settings()->mutable_link_timeout() = ToProto(absl::Milliseconds(999)); }),
-            kInvalid)
+  EXPECT_EQ(
+      Check([](Protection& p) { *p.mutable_settings()->mutable_link_timeout() = ToProto(absl::Milliseconds(999)); }),
+      kInvalid)
       << "less than two heartbeats";
   EXPECT_EQ(Check([](Protection& p) { p.mutable_settings()->set_stream_mode(replication::v1::COLO); }), kInvalid);
-  EXPECT_EQ(Check([](Protection& p) { p.mutable_settings()->set_egress_buffer_bytes(1); }), kInvalid);
+  for (uint64_t bytes : {uint64_t{1}, (uint64_t{128} << 10) - 1, uint64_t{1} << 32}) {
+    EXPECT_EQ(Check([&](Protection& p) { p.mutable_settings()->set_egress_buffer_bytes(bytes); }), kInvalid) << bytes;
+  }
+  for (uint64_t bytes : {uint64_t{0}, uint64_t{128} << 10, (uint64_t{1} << 32) - 1}) {
+    EXPECT_EQ(Check([&](Protection& p) { p.mutable_settings()->set_egress_buffer_bytes(bytes); }),
+              absl::StatusCode::kOk)
+        << bytes;
+  }
 }
 
 TEST(ProtectionSpec, NeverLetsBothHostsRunTheGuestAfterALinkFailure) {

@@ -31,6 +31,7 @@ control::v1::EgressStatus EgressToProto(const ProtectionDriver::Status& status) 
   egress.set_early_checkpoints(status.core.early_checkpoints);
   for (size_t i = 0; i < status.egress.vifs.size(); ++i) {
     const EgressBuffer::VifStatistics& counters = status.egress.vifs[i];
+    if (counters.device.empty()) continue;  // An emulated card that is not there.
     egress.add_buffer_devices(counters.device);
     control::v1::VifEgressStatus& vif = *egress.add_vifs();
     vif.set_vif(counters.vif);
