@@ -457,6 +457,7 @@ TEST_F(BackendTrackerTest, NonsenseChangesNothing) {
   seen.state.reset();
   EXPECT_THAT(Observe(seen), IsEmpty());
   EXPECT_EQ(View(kVif).phase, DevicePhase::kConnected);
+  EXPECT_EQ(View(kVif).seen.state, XenbusState::kInitWait);
   EXPECT_THAT(Ended(99, Gone(kVif)), IsEmpty());
   EXPECT_THAT(Checked(tracker_.QemuEnded(99, "?", now_)), IsEmpty());
   EXPECT_THAT(Checked(tracker_.QemuStarted(99, now_)), IsEmpty());
