@@ -34,9 +34,9 @@ class Agent:
         self.pid = None
         self.control = None
 
-    def start(self):
-        """Starts it, again too, and waits until it takes calls."""
-        line = " ".join([f"/opt/romulus/bin/{self.program}", *self._arguments])
+    def start(self, prefix=""):
+        """Starts it, again too, and waits until it takes calls. `prefix`: a command that it is started by."""
+        line = " ".join([prefix, f"/opt/romulus/bin/{self.program}", *self._arguments])
         self.pid = self.host.start_daemon(self.program, line)
         self.connect()
 
