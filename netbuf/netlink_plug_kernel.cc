@@ -349,12 +349,12 @@ absl::StatusOr<std::vector<PlugKernel::Leftover>> NetlinkPlugKernel::FindLeftove
   absl::StatusOr<std::vector<NetworkLink>> links = ListLinks(*socket_);
   if (!links.ok()) return links.status();
   std::vector<Leftover> leftovers;
-  std::set<std::string> marked;
+  std::set<std::pair<std::string, std::string>> marked;  // Device, protection.
   for (const NetworkLink& link : *links) {
     std::optional<IfbMark> mark = ReadIfbMark(link);
     std::optional<Vif> vif = ParseIfbName(link.name);
     if (mark.has_value()) {
-      marked.insert(link.name);
+      marked.emplace(link.name, mark->protection);
     } else if (turn.ok() && IsUnmarked(link) && vif.has_value()) {
       mark = IfbMark{.protection = "", .vif = *vif, .adopted = {}};
     }
@@ -366,7 +366,8 @@ absl::StatusOr<std::vector<PlugKernel::Leftover>> NetlinkPlugKernel::FindLeftove
     if (!claims.ok()) return claims.status();
     for (const IfbClaim& claim : *claims) {
       const bool dead = !claim.protection.empty() && living.count(claim.protection) == 0;
-      if (dead && marked.count(claim.device) == 0) leftovers.push_back({claim.protection, claim.vif, claim.device});
+      if (dead && marked.count({claim.device, claim.protection}) == 0)
+        leftovers.push_back({claim.protection, claim.vif, claim.device});
     }
   }
   std::sort(leftovers.begin(), leftovers.end(),
