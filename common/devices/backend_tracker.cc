@@ -320,6 +320,8 @@ BackendActions BackendTracker::ScriptEnded(action::ScriptRun run, const absl::St
   device.outcome = failed ? ScriptOutcome::kFailed : ScriptOutcome::kOk;
   device.outcome_text = failed ? Shortened(std::string(verdict.ok() ? result.message() : verdict.message())) : "";
   if (!device.seen.exists) {
+    // A script that fails says so in hotplug-error: it may have made the directory anew for that.
+    if (device.phase != DevicePhase::kListed) actions_.emplace_back(action::RemovePath{key});
     Drop(key, "its nodes are gone");
     return Finish();
   }

@@ -293,7 +293,7 @@ TEST_F(BackendTrackerTest, ARemovalBeforeTheScriptNeedsNone) {
 TEST_F(BackendTrackerTest, ADeviceThatVanishesUnderItsScriptIsForgottenWithIt) {
   Observe(Seen(kVif, 2, 1));
   EXPECT_THAT(Observe(Gone(kVif)), ElementsAre("end 1"));
-  EXPECT_THAT(Ended(1, Gone(kVif), absl::CancelledError("ended")), ElementsAre("clean 7"));
+  EXPECT_THAT(Ended(1, Gone(kVif), absl::CancelledError("ended")), ElementsAre("remove vif/7/0", "clean 7"));
   EXPECT_EQ(tracker_.device_count(), 0u);
 }
 

@@ -71,7 +71,8 @@ struct EndScript {
   ScriptRun run = 0;
   absl::Duration patience;
 };
-// The device's directory below backend/, unless its `online` is 1 by now. Answered by an Observe of what is there then.
+// The device's directory below backend/, unless its `online` is 1 by now. Answered by an Observe of what is there then,
+// where the device is still tracked.
 struct RemovePath {
   DeviceKey device;
 };
