@@ -14,7 +14,7 @@ import os
 import re
 import time
 
-from . import command, driver_images, shell
+from . import command, driver_images, shell, xen_qemu
 
 ADDRESS = "10.80.0.20"  # on dom0's bridge
 BRIDGE = "backbr"  # for its guests: 10.83.0.0/24
@@ -30,7 +30,7 @@ type = "pvh"
 kernel = "/opt/lab/vmlinux"
 ramdisk = "/opt/lab/driver.cpio"
 extra = "{_EXTRA} lab.address={ADDRESS}"
-memory = 192
+memory = 256
 vcpus = 1
 tsc_mode = "native"
 driver_domain = 1
@@ -193,7 +193,7 @@ class Listener:
     """The program in the driver domain that serves devices: by default the daemon of Romulus."""
 
     PROGRAM = "romulus-backendd"
-    LINE = "/opt/romulus/bin/romulus-backendd"
+    LINE = f"/opt/romulus/bin/romulus-backendd --qemu={xen_qemu.PROGRAM}"
 
     def __init__(self, driver):
         self._driver = driver

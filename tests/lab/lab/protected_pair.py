@@ -91,6 +91,11 @@ class ProtectedPair:
         self.primary.connect()
         self.secondary.connect()
 
+    def disconnect(self):
+        """Before another pair of the same hosts is made: gRPC would take its connections, dead ones too, for theirs."""
+        self.primary.control.close()
+        self.secondary.control.close()
+
     def create_request(self, **fields):
         """A CreateProtectionRequest for the lab's guest; `fields` replace those of its Protection."""
         wanted = {"domain": GUEST, "settings": self.settings.message(),

@@ -4,18 +4,18 @@ Each story gets a Stage whose guest does not exist and leaves it so, or fails by
 
 import time
 
-from lab import command, driver_domain
+from lab import command, driver_domain, xen_qemu
 
 # How long a listener may take to do what it should, and how long it is watched not to do what it should not.
 DONE_WITHIN_S = 30
 WATCHED_S = 8
 
-VIF_SCRIPT = "/etc/xen/scripts/vif-bridge"
+SCRIPTS = ("/etc/xen/scripts/vif-bridge", "/etc/xen/scripts/block")
 _SLOW_MARK = "/run/slow-script-runs"
-# Stands in for the real script, which it calls after a while.
+# Stands in for a real script, which it calls after a while when it is to connect something.
 _SLOW_SCRIPT = f"""#!/bin/bash
-if [ "$1" = online ]; then echo $$ >>{_SLOW_MARK}; sleep 6; fi
-exec bash {VIF_SCRIPT}.real "$@"
+case $1 in online | add) echo $$ >>{_SLOW_MARK}; sleep 6 ;; esac
+exec bash $0.real "$@"
 """
 
 
@@ -91,16 +91,19 @@ class Stage:
     def backend_state(self, path):
         return self.driver.read(f"{path}/state")
 
-    def slow_script(self):
-        self.driver.sh(f"rm -f {_SLOW_MARK}; mv {VIF_SCRIPT} {VIF_SCRIPT}.real")
-        self.driver.put(VIF_SCRIPT, _SLOW_SCRIPT.encode(), mode="755")
+    def slow_scripts(self):
+        self.driver.sh(f"rm -f {_SLOW_MARK}")
+        for script in SCRIPTS:
+            self.driver.sh(f"mv {script} {script}.real")
+            self.driver.put(script, _SLOW_SCRIPT.encode(), mode="755")
 
-    def wait_slow_script(self):
-        self.wait(lambda: self.driver.sh(f"test -s {_SLOW_MARK}", check=False).status == 0,
-                  "the script of the vif was not started")
+    def wait_slow_scripts(self):
+        self.wait(lambda: len(self.driver.sh(f"cat {_SLOW_MARK}", check=False).stdout.split()) >= len(SCRIPTS),
+                  "the scripts were not started")
 
-    def normal_script(self):
-        self.driver.sh(f"mv {VIF_SCRIPT}.real {VIF_SCRIPT}; rm -f {_SLOW_MARK}")
+    def normal_scripts(self):
+        for script in SCRIPTS:
+            self.driver.sh(f"mv {script}.real {script}")
 
 
 def closed_but_online(stage):
@@ -192,36 +195,56 @@ def removed_while_failing(stage):
 
 
 def removed_during_add(stage):
-    """The guest is destroyed while the script of its vif still runs."""
-    stage.slow_script()
+    """The guest is destroyed while the scripts of its devices still run."""
+    stage.slow_scripts()
     try:
         stage.worker.create()
-        stage.wait_slow_script()
+        stage.wait_slow_scripts()
         stage.worker.destroy()
     finally:
-        stage.normal_script()
+        stage.normal_scripts()
     stage.check_clean("after a removal during an add")
 
 
 def restarted_during_add(stage):
-    """The listener is killed and started again while the script of a vif runs: the device is added once, wholly."""
-    stage.slow_script()
+    """The listener is killed and started again while the scripts run: each device is added once, wholly."""
+    stage.slow_scripts()
     try:
         stage.worker.create()
-        stage.wait_slow_script()
+        stage.wait_slow_scripts()
         stage.listener.restart_after(1)
         stage.check_in_use("after the listener was restarted during the add")
         loops = stage.driver.inventory()["loop devices"]
         stage.check(loops == [stage.worker.image], f"loop devices: {loops}")
     finally:
-        stage.normal_script()
+        stage.normal_scripts()
     stage.worker.destroy()
     stage.check_clean("after a listener that was restarted during an add")
 
 
+def qdisk(stage):
+    """A disk that a QEMU serves: one per guest, which outlives its listener and ends with the guest."""
+    xen_qemu.install(stage.driver)
+    raw = stage.worker
+    stage.worker = driver_domain.DeviceGuest(stage.host, stage.driver, "worker", backend_type="qdisk")
+    stage.worker.prepare()
+    before = stage.driver.inventory()["processes"]
+    stage.worker.create()
+    stage.check_in_use("with a qdisk")
+    serving = stage.driver.inventory()["processes"]
+    stage.check(len(serving) == len(before) + 1, f"not one QEMU more: {serving}")
+    stage.listener.restart_after(1)
+    stage.wait(stage.listener.ready, "the listener is not ready")
+    stage.check_in_use("with a qdisk, after the listener was restarted")
+    stage.check(stage.driver.inventory()["processes"] == serving, "the restarted listener has not taken over the QEMU")
+    stage.worker.destroy()
+    stage.check_clean("after a guest with a qdisk")
+    stage.worker = raw
+
+
 STORIES = {
     each.__name__: each for each in (closed_but_online, connected_before_start, malformed_nodes, failed_add,
-                                     removed_while_failing, removed_during_add, restarted_during_add)
+                                     removed_while_failing, removed_during_add, restarted_during_add, qdisk)
 }
 
 

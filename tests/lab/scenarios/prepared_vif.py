@@ -11,6 +11,7 @@ import tempfile
 
 from lab import failover, programs, protected_pair
 
+BREAKS = {"swapped": "each of the two secondaries is measured as the other"}
 TAKEOVERS = 5  # of each; --cuts
 RATE = 50
 
@@ -23,7 +24,8 @@ def run(story):
     measured = {name: [] for name in SECONDARIES}
     with story.lab() as lab, contextlib.ExitStack() as kept:
         moments = {}
-        for name, secondary in SECONDARIES.items():
+        secondaries = dict(zip(SECONDARIES, reversed(SECONDARIES.values()))) if story.broken else SECONDARIES
+        for name, secondary in secondaries.items():
             lab.restart()
             pair = protected_pair.ProtectedPair(lab, built, secondary=secondary)
             story.step(f"{name}: protecting the guest")
@@ -33,6 +35,7 @@ def run(story):
             pair.wait_checkpoints(5)
             states = pathlib.Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="romulus-lab-", dir=lab.folder)))
             lab.save(states)
+            pair.disconnect()
             moments[name] = (pair, states)
         for number in range(1, (story.cuts or TAKEOVERS) + 1):
             order = list(moments) if number % 2 else list(reversed(moments))
@@ -66,5 +69,6 @@ def one_takeover(story, lab, pair, states):
     takeover.take_over()
     client.wait_answers(20, timeout_s=60)
     verdict = client.stop()
+    pair.disconnect()
     story.check(verdict["ok"], verdict["why"])
     return takeover.figures(verdict)

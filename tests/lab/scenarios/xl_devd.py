@@ -16,16 +16,19 @@ def run(story):
         tales[f"killed_{moment.__name__}"] = functools.partial(one_kill, moment)
     with story.lab(hosts=("alpha",)) as lab:
         lab.alpha.sh("xl destroy ledger")
+        stage = None
         for name, tell in tales.items():
-            stage = _device_stories.Stage(story, lab, driver_domain.XlDevd)
-            stage.set_up(install=[])
+            if stage is None:
+                stage = _device_stories.Stage(story, lab, driver_domain.XlDevd)
+                stage.set_up(install=[])
             try:
                 tell(stage)
                 story.figures[name] = "ok"
             except Failed as failure:
                 story.figures[name] = str(failure)
+                stage.take_down()  # with all that was left behind in it
+                stage = None
             story.step(f"xl devd, {name}: {story.figures[name]}")
-            stage.take_down()
 
 
 def one_kill(moment, stage):
