@@ -28,6 +28,10 @@ ABSL_FLAG(std::string, metrics_address, "127.0.0.1:7460",
           "authenticated: a loopback or management address.");
 ABSL_FLAG(std::string, state_dir, "/var/lib/romulus/primary", "where protections and generations are kept");
 ABSL_FLAG(std::string, save_helper, "", "path of romulus-save-helper; default: beside this program");
+ABSL_FLAG(
+    uint32_t, egress_high_water_percent, 50,
+    "from this share of a vif's egress buffer on, output that no checkpoint covers yet brings the next checkpoint "
+    "forward; above 100: never, and a guest that sends more than its buffer takes loses packets");
 ABSL_FLAG(std::string, epoch_trace, "",
           "file that gets a line per committed checkpoint: the parts of the pause, commit and output delay in "
           "microseconds, pages, bytes; default: none");
@@ -44,17 +48,17 @@ absl::Status Run() {
   if (save_helper.empty()) {
     save_helper = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "romulus-save-helper";
   }
-  const absl::StatusOr<std::unique_ptr<XenProtectedHost>> host = XenProtectedHost::Open(loop->get(), save_helper);
+  const absl::StatusOr<std::unique_ptr<XenProtectedHost>> host =
+      XenProtectedHost::Open(loop->get(), {save_helper, absl::GetFlag(FLAGS_egress_high_water_percent)});
   if (!host.ok()) return host.status();
   // It creates no devices, and looks after none.
   const absl::StatusOr<std::unique_ptr<AgentBackends>> backends = AgentBackends::Start(**loop, BackendScope::kNone);
   if (!backends.ok()) return backends.status();
   HostService host_service([] { return ReportHost(control::v1::Host::PRIMARY); },
                            [save_helper] { return CheckProtectionReadiness(save_helper); }, backends->get());
-  return RunPrimaryAgent(
-      {absl::GetFlag(FLAGS_control_address), absl::GetFlag(FLAGS_state_dir), absl::GetFlag(FLAGS_epoch_trace),
-       absl::GetFlag(FLAGS_metrics_address)},
-      *signals, **loop, **host, host_service);
+  return RunPrimaryAgent({absl::GetFlag(FLAGS_control_address), absl::GetFlag(FLAGS_state_dir),
+                          absl::GetFlag(FLAGS_epoch_trace), absl::GetFlag(FLAGS_metrics_address)},
+                         *signals, **loop, **host, host_service);
 }
 
 }  // namespace

@@ -28,8 +28,7 @@ std::string ProtectionName(const std::string& id) { return absl::StrCat("protect
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<XenProtectedHost>> XenProtectedHost::Open(EventLoop* loop,
-                                                                         const std::string& save_helper) {
+absl::StatusOr<std::unique_ptr<XenProtectedHost>> XenProtectedHost::Open(EventLoop* loop, const Options& options) {
   absl::StatusOr<XcInterface> xc = OpenXenControl(nullptr);
   if (!xc.ok()) return xc.status();
   absl::StatusOr<std::unique_ptr<Xenstore>> store = Xenstore::Open();
@@ -37,15 +36,14 @@ absl::StatusOr<std::unique_ptr<XenProtectedHost>> XenProtectedHost::Open(EventLo
   auto claims = std::make_unique<XenstoreIfbClaims>(store->get());
   absl::StatusOr<std::shared_ptr<NetlinkPlugKernel>> kernel = NetlinkPlugKernel::New(claims.get());
   if (!kernel.ok()) return kernel.status();
-  return std::unique_ptr<XenProtectedHost>(new XenProtectedHost(loop, save_helper, *std::move(xc), *std::move(store),
-                                                                std::move(claims), *std::move(kernel)));
+  return std::unique_ptr<XenProtectedHost>(
+      new XenProtectedHost(loop, options, *std::move(xc), *std::move(store), std::move(claims), *std::move(kernel)));
 }
 
-XenProtectedHost::XenProtectedHost(EventLoop* loop, std::string save_helper, XcInterface xc,
-                                   std::unique_ptr<Xenstore> store, std::unique_ptr<IfbClaims> claims,
-                                   std::shared_ptr<PlugKernel> kernel)
+XenProtectedHost::XenProtectedHost(EventLoop* loop, Options options, XcInterface xc, std::unique_ptr<Xenstore> store,
+                                   std::unique_ptr<IfbClaims> claims, std::shared_ptr<PlugKernel> kernel)
     : loop_(loop),
-      save_helper_(std::move(save_helper)),
+      options_(std::move(options)),
       xc_(std::move(xc)),
       store_(std::move(store)),
       claims_(std::move(claims)),
@@ -60,7 +58,7 @@ absl::StatusOr<replication::v1::HostCompatibility> XenProtectedHost::Compatibili
 }
 
 void XenProtectedHost::RecoverGuest(uint32_t domid, std::function<void(absl::Status)> done) {
-  recoveries_[domid] = std::make_unique<HelperRecovery>(*loop_, save_helper_, domid, kRecoverySettle,
+  recoveries_[domid] = std::make_unique<HelperRecovery>(*loop_, options_.save_helper, domid, kRecoverySettle,
                                                         [this, domid, done = std::move(done)](absl::Status status) {
                                                           const auto ended = recoveries_.extract(domid);
                                                           done(status);
@@ -89,7 +87,7 @@ absl::StatusOr<ProtectionDriver::Seams> XenProtectedHost::MakeSeams(const std::s
   LogInfo(protection.name(), ": egress buffers: ", plan.why);
 
   HelperCheckpointSource::Options source;
-  source.helper_program = save_helper_;
+  source.helper_program = options_.save_helper;
   source.domid = domain.domid();
   source.suspend_timeout = FromProto(protection.settings().suspend_timeout());
 
@@ -102,6 +100,7 @@ absl::StatusOr<ProtectionDriver::Seams> XenProtectedHost::MakeSeams(const std::s
   seams.guest = std::make_unique<XenGuestControl>(xc_.get(), domain.domid());
   seams.egress = std::make_unique<PlugEgressBuffer>(kernel_, egress);
   seams.egress_watch.period = plan.sample_period;
+  seams.egress_watch.high_water_percent = options_.egress_high_water_percent;
   return seams;
 }
 

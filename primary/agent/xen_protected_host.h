@@ -1,6 +1,7 @@
 #ifndef ROMULUS_PRIMARY_AGENT_XEN_PROTECTED_HOST_H_
 #define ROMULUS_PRIMARY_AGENT_XEN_PROTECTED_HOST_H_
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <set>
@@ -14,14 +15,20 @@
 #include "netbuf/plug_kernel.h"
 #include "primary/capture/helper_recovery.h"
 #include "primary/control/protected_host.h"
+#include "primary/protection/egress_watch.h"
 
 namespace romulus {
 
 // The real ProtectedHost: this Xen host.
 class XenProtectedHost final : public ProtectedHost {
  public:
-  // `save_helper`: path of romulus-save-helper. FAILED_PRECONDITION where this is no Xen dom0. `loop` outlives it.
-  static absl::StatusOr<std::unique_ptr<XenProtectedHost>> Open(EventLoop* loop, const std::string& save_helper);
+  struct Options {
+    std::string save_helper;  // Path of romulus-save-helper.
+    uint32_t egress_high_water_percent = EgressWatch::Options().high_water_percent;
+  };
+
+  // FAILED_PRECONDITION where this is no Xen dom0. `loop` outlives it.
+  static absl::StatusOr<std::unique_ptr<XenProtectedHost>> Open(EventLoop* loop, const Options& options);
 
   absl::StatusOr<replication::v1::DomainDescription> Describe(const std::string& domain) override;
   absl::StatusOr<replication::v1::HostCompatibility> Compatibility() override;
@@ -31,11 +38,11 @@ class XenProtectedHost final : public ProtectedHost {
                                                     const replication::v1::DomainDescription& domain) override;
 
  private:
-  XenProtectedHost(EventLoop* loop, std::string save_helper, XcInterface xc, std::unique_ptr<Xenstore> store,
+  XenProtectedHost(EventLoop* loop, Options options, XcInterface xc, std::unique_ptr<Xenstore> store,
                    std::unique_ptr<IfbClaims> claims, std::shared_ptr<PlugKernel> kernel);
 
   EventLoop* const loop_;
-  const std::string save_helper_;
+  const Options options_;
   const XcInterface xc_;
   const std::unique_ptr<Xenstore> store_;
   const std::unique_ptr<IfbClaims> claims_;

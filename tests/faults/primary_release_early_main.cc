@@ -53,7 +53,7 @@ absl::Status Run() {
   const absl::StatusOr<std::unique_ptr<EventLoop>> loop = EventLoop::New();
   if (!loop.ok()) return loop.status();
   const std::string save_helper = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "romulus-save-helper";
-  absl::StatusOr<std::unique_ptr<XenProtectedHost>> xen = XenProtectedHost::Open(loop->get(), save_helper);
+  absl::StatusOr<std::unique_ptr<XenProtectedHost>> xen = XenProtectedHost::Open(loop->get(), {save_helper});
   if (!xen.ok()) return xen.status();
   ReleasingEarlyHost host(*std::move(xen));
   HostService host_service([] { return control::v1::Host(); },
