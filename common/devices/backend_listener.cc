@@ -76,7 +76,10 @@ absl::Status BackendListener::LookAround() {
   if (options_.scope != BackendScope::kNone) left_running_ = FindRunningScripts();
   const absl::StatusOr<std::vector<DeviceKey>> devices = backends_->List(backends_->root(), kTrackedBackendsMax);
   if (!devices.ok()) return devices.status();
-  for (const DeviceKey& device : *devices) ObserveNow(device, /*at_start=*/true);
+  for (const DeviceKey& device : *devices) {
+    ObserveNow(device, /*at_start=*/true);
+    if (options_.scope == BackendScope::kAllDomains) RememberLoop(device);
+  }
   if (options_.scope == BackendScope::kAllDomains) {
     const absl::StatusOr<std::vector<uint32_t>> guests = backends_->ListGuestRecords(kTrackedBackendsMax);
     if (!guests.ok()) return guests.status();
@@ -84,12 +87,34 @@ absl::Status BackendListener::LookAround() {
   }
   loop_.WatchReadable(store_->watch_fd(), [this] {
     const absl::Status status = store_->DispatchWatches();
-    if (status.ok()) return;
-    loop_.Unwatch(store_->watch_fd());
-    Stop();
-    if (options_.lost != nullptr) options_.lost(status);
+    if (!status.ok()) Lost(status);
   });
   return absl::OkStatus();
+}
+
+// The library may see it at a request before it does at the watches.
+void BackendListener::Lost(const absl::Status& status) {
+  if (std::exchange(lost_, true)) return;
+  loop_.Unwatch(store_->watch_fd());
+  Stop();
+  if (options_.lost != nullptr) options_.lost(status);
+}
+
+void BackendListener::RememberLoop(const DeviceKey& device) {
+  if (device.kind != DeviceKind::kVbd) return;
+  LoopUse use = backends_->ReadLoopUse(device);
+  if (!use.node.empty()) loops_[device] = std::move(use);
+}
+
+void BackendListener::ReleaseLoop(const DeviceKey& device) {
+  const auto left = loops_.extract(device);
+  if (left.empty()) return;
+  for (const auto& [other, use] : loops_) {
+    if (use.node == left.mapped().node) return;  // It has been given back, and taken again.
+  }
+  const absl::StatusOr<bool> released = ReleaseLoopDevice(left.mapped());
+  if (!released.ok()) return Problem(released.status());
+  if (*released) LogInfo("backend ", FormatDevice(device), ": ", left.mapped().node, " given back without its script");
 }
 
 void BackendListener::Stop() {
@@ -167,6 +192,7 @@ void BackendListener::Carry(BackendActions actions) {
           using Todo = std::decay_t<decltype(todo)>;
           if constexpr (std::is_same_v<Todo, action::Report>) {
             Log(todo);
+            if (!todo.phase.has_value()) ReleaseLoop(todo.device);
           } else if (stopped_) {
             return;  // The next listener finds what is left to do.
           } else if constexpr (std::is_same_v<Todo, action::RunScript>) {
@@ -207,6 +233,9 @@ void BackendListener::SetTimer() {
 void BackendListener::RunScript(const action::RunScript& todo) {
   Run& run = runs_[todo.run];
   run.device = todo.device;
+  run.online = todo.online;
+  // The last time that its nodes are certain to be there.
+  if (!todo.online) RememberLoop(todo.device);
   const auto fail_later = [this, &todo, &run](absl::Status status) {
     run.timer = loop_.After(absl::ZeroDuration(),
                             [this, id = todo.run, device = todo.device, status] { ScriptEnded(id, device, status); });
@@ -276,7 +305,12 @@ void BackendListener::EndScript(const action::EndScript& todo) {
 }
 
 void BackendListener::ScriptEnded(action::ScriptRun run, const DeviceKey& device, const absl::Status& result) {
-  runs_.erase(run);
+  const auto ended = runs_.extract(run);
+  if (!ended.empty() && ended.mapped().online) {
+    RememberLoop(device);
+  } else if (result.ok()) {
+    loops_.erase(device);
+  }
   absl::StatusOr<DeviceSnapshot> seen = backends_->Read(device);
   if (!seen.ok()) {
     Problem(seen.status());  // The connection to xenstored is lost: as if the device were.
@@ -306,6 +340,7 @@ void BackendListener::Log(const action::Report& report) {
 }
 
 void BackendListener::Problem(const absl::Status& status) {
+  if (absl::IsUnavailable(status)) return Lost(status);
   if (log_limit_.Allow(loop_.Now())) LogWarning(absl::CEscape(status.message()));
 }
 

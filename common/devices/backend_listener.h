@@ -85,6 +85,9 @@ class BackendListener final : private QdiskProcesses::Observer {
   void ConnectInterface(backend_action::ScriptRun run, const DeviceKey& device, absl::Duration until);
   void ScriptEnded(backend_action::ScriptRun run, const DeviceKey& device, const absl::Status& result);
   void EndScript(const backend_action::EndScript& action);
+  void RememberLoop(const DeviceKey& device);
+  void ReleaseLoop(const DeviceKey& device);
+  void Lost(const absl::Status& status);
   void Log(const backend_action::Report& report);
   void Problem(const absl::Status& status);
   void OnQemuStarted(uint32_t domid) override;
@@ -98,6 +101,7 @@ class BackendListener final : private QdiskProcesses::Observer {
   QdiskProcesses qemus_;
   BackendTracker tracker_;
   bool stopped_ = false;
+  bool lost_ = false;
   // To be looked at, one per turn of the loop.
   std::set<DeviceKey> touched_;
   std::set<std::string> to_scan_;
@@ -107,8 +111,12 @@ class BackendListener final : private QdiskProcesses::Observer {
     ScriptRunner::Id script = 0;                     // 0: without a script.
     Scheduler::TimerId timer = Scheduler::kNoTimer;  // Of one without.
     DeviceKey device;
+    bool online = true;
   };
   std::map<backend_action::ScriptRun, Run> runs_;
+  // Of vbds whose script has not yet given them back: where xl takes a device's nodes away, which it does 10 s after it
+  // has asked for its removal, the script knows no more what to give back.
+  std::map<DeviceKey, LoopUse> loops_;
   std::map<DeviceKey, RunningScript> left_running_;  // By an earlier listener.
   RateLimiter log_limit_;
 };

@@ -119,6 +119,14 @@ absl::StatusOr<HotplugNodes> BackendStore::ReadHotplugNodes(const DeviceKey& dev
   return nodes;
 }
 
+LoopUse BackendStore::ReadLoopUse(const DeviceKey& vbd) {
+  const absl::StatusOr<std::string> type = ReadText(store_, Node(vbd, "type"));
+  const absl::StatusOr<std::string> node = ReadText(store_, Node(vbd, "node"));
+  const absl::StatusOr<std::string> params = ReadText(store_, Node(vbd, "params"));
+  if (!type.ok() || *type != "file" || !node.ok() || node->empty() || !params.ok()) return {};
+  return {*node, *params};
+}
+
 absl::Status BackendStore::ClearHotplugResult(const DeviceKey& device) {
   return store_.Transact([&](XenstoreAccess& transaction) {
     const absl::StatusOr<std::string> status = transaction.Read(Node(device, "hotplug-status"));

@@ -11,6 +11,7 @@
 #include "common/devices/device_key.h"
 #include "common/devices/device_snapshot.h"
 #include "common/devices/hotplug_command.h"
+#include "common/devices/loop_device.h"
 #include "common/xen/xenstore.h"
 
 namespace romulus {
@@ -38,6 +39,8 @@ class BackendStore {
   absl::StatusOr<std::vector<DeviceKey>> List(const std::string& path, size_t max);
 
   absl::StatusOr<HotplugNodes> ReadHotplugNodes(const DeviceKey& device);
+  // Of a vbd that is a file, once its script has set that up; empty otherwise.
+  LoopUse ReadLoopUse(const DeviceKey& vbd);
   // Before the script is called again: what it said the last time is not to be taken for what it says now.
   absl::Status ClearHotplugResult(const DeviceKey& device);
   absl::Status WriteHotplugResult(const DeviceKey& device, const absl::Status& result);
