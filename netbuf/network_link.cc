@@ -30,9 +30,10 @@ std::optional<NetworkLink> ParseLink(nlmsghdr* message) {
   if (attributes[IFLA_MTU]) link.mtu = nla_get_u32(attributes[IFLA_MTU]);
   if (attributes[IFLA_TXQLEN]) link.transmit_queue_length = nla_get_u32(attributes[IFLA_TXQLEN]);
   if (attributes[IFLA_LINKINFO]) {
-    nlattr* kind = nla_find(static_cast<nlattr*>(nla_data(attributes[IFLA_LINKINFO])),
-                            nla_len(attributes[IFLA_LINKINFO]), IFLA_INFO_KIND);
-    if (kind != nullptr) link.kind = nla_get_string(kind);
+    nlattr* information[IFLA_INFO_MAX + 1];
+    if (nla_parse_nested(information, IFLA_INFO_MAX, attributes[IFLA_LINKINFO], nullptr) != 0) return std::nullopt;
+    if (information[IFLA_INFO_KIND]) link.kind = nla_get_string(information[IFLA_INFO_KIND]);
+    if (information[IFLA_INFO_SLAVE_KIND]) link.port_kind = nla_get_string(information[IFLA_INFO_SLAVE_KIND]);
   }
   if (attributes[IFLA_STATS64]) {
     rtnl_link_stats64 statistics = {};

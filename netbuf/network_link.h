@@ -20,7 +20,8 @@ struct NetworkLink {
   std::string alias;    // IFLA_IFALIAS.
   std::string address;  // Its MAC address, six bytes.
   bool up = false;
-  int master = 0;  // Index of the bridge, bond... that it is a port of.
+  int master = 0;         // Index of the bridge, bond... that it is a port of.
+  std::string port_kind;  // Of what it is a port: "bridge", "openvswitch"; empty: of nothing.
   uint32_t mtu = 0;
   uint32_t transmit_queue_length = 0;
   uint64_t received_packets = 0;
