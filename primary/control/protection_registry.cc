@@ -46,10 +46,13 @@ struct ProtectionRegistry::Entry final : ProtectionDriver::Observer {
     changes->Notify();
   }
   void OnOutputDropped(const EgressBuffer::VifStatistics& vif, uint64_t packets) override {
+    const bool holding = driver->phase() == protection::Protection::Phase::kHolding;
     LogWarning(spec.name(), ": the egress buffer of ", vif.vif, " (", vif.limit_bytes, " bytes) was full: ", packets,
-               " packets of the guest dropped, ", vif.dropped_packets,
-               " in all. Create the protection with a larger settings.egress_buffer_bytes or a shorter interval, or "
-               "limit the vif's rate");
+               " packets of the guest dropped, ", vif.dropped_packets, " in all. ",
+               holding ? "Its output is held since the secondary was lost: bring that back, or, if this host owns the "
+                         "guest, update the protection to RUN_UNPROTECTED"
+                       : "Create the protection with a larger settings.egress_buffer_bytes or a shorter interval, or "
+                         "limit the vif's rate");
   }
   void OnCheckpoint(const EpochTrace& trace) override {
     if (epoch_trace != nullptr) *epoch_trace << id << ' ' << FormatEpochTrace(trace) << std::endl;

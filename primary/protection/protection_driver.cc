@@ -13,7 +13,7 @@ using replication::v1::SecondaryMessage;
 
 namespace {
 
-constexpr absl::Duration kDropsTellingPeriod = absl::Seconds(10);
+constexpr absl::Duration kDropsTellingPeriod = absl::Minutes(1);
 
 }  // namespace
 

@@ -51,7 +51,7 @@ class ProtectionDriver {
     // A checkpoint is committed and its output released.
     virtual void OnCheckpoint(const EpochTrace& trace) = 0;
     // The kernel has dropped `packets` of the guest's output since the last call, because `vif` was full. At most every
-    // ten seconds per protection, and late by as much.
+    // minute per protection, and late by as much.
     virtual void OnOutputDropped(const EgressBuffer::VifStatistics& vif, uint64_t packets) {}
   };
 

@@ -23,8 +23,8 @@ VIF = "vif-ledger"
 
 
 def run(story):
-    plain = _flood(story, pressed=False)
     pressed = _flood(story, pressed=not story.broken)
+    plain = _flood(story, pressed=False)
     story.figures.update(without_pressure=plain, with_pressure=pressed)
     story.check(plain["dropped_share"] > 0.3, f"the flood is too small to show anything: {plain}")
     story.check(plain["early_checkpoints"] == 0, f"early checkpoints where they are switched off: {plain}")
@@ -82,8 +82,9 @@ def _check_times_held(story, pair):
     """What the agent says of the times held, against captures before and behind the buffer."""
     alpha = pair.lab.alpha
     story.step("watching packets before and behind the egress buffer")
+    alpha.sh("grep -qs root /etc/passwd || echo 'root:x:0:0::/:/bin/sh' >>/etc/passwd")  # tcpdump asks for its user
     for device in (VIF, "eth0"):
-        alpha.start_daemon(f"capture-{device}", f"tcpdump -tt -n -l -i {device} 'icmp[icmptype] == icmp-echoreply'")
+        alpha.start_daemon(f"capture-{device}", f"tcpdump -Z root -tt -n -l -i {device} 'icmp[icmptype] == icmp-echoreply'")
     story.eventually(lambda: all("listening on" in alpha.log(f"capture-{device}") for device in (VIF, "eth0")),
                      "tcpdump does not start")
     flood = echo_flood.EchoFlood(pair.lab.network, QUIET_PER_SECOND, ECHO_BYTES)
