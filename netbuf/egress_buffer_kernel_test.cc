@@ -14,6 +14,7 @@
 #include "netbuf/egress_buffer_contract.h"
 #include "netbuf/kernel_harness.h"
 #include "netbuf/kernel_support.h"
+#include "netbuf/network_link.h"
 #include "netbuf/run_shell.h"
 #include "netbuf/simulated_plug_kernel.h"
 
@@ -60,7 +61,8 @@ TEST(IfbPoolTest, AdoptsOnlyWhatNobodyUses) {
   KernelHarness harness(7);
   RunShell(
       "set -e; tc qdisc add dev ifb0 root plug limit 1000;"  // A script's.
-      "ip link set ifb1 up; ip link set ifb2 alias mine; ip link set ifb3 master bridge;"
+      "ip link set ifb1 up; tc qdisc replace dev ifb1 root noqueue; ip link set ifb2 alias mine; ip link set ifb3 "
+      "master bridge;"
       "tc qdisc add dev network ingress; tc filter add dev network ingress u32 match u32 0 0 action mirred egress "
       "redirect dev ifb4");
   {
@@ -231,6 +233,15 @@ TEST_F(KernelTest, ALeftOverFilterWithoutItsIfbIsFoundByTheClaim) {
   harness_.Send(0, 1, 100);
   EXPECT_THAT(harness_.TakeReceived(0), ElementsAre(1));
   EXPECT_THAT(harness_.LeftBehind(), IsEmpty());
+}
+
+// Of Open vSwitch's, a vif is refused by the same answer; its module is not in the lab.
+TEST_F(KernelTest, TellsOfWhatAVifIsAPort) {
+  std::unique_ptr<NetlinkSocket> socket = *NetlinkSocket::Open();
+  const std::optional<NetworkLink> vif = *FindLink(*socket, "vif7.0");
+  EXPECT_EQ(vif->port_kind, "bridge");
+  EXPECT_EQ(vif->kind, "tun");
+  EXPECT_EQ((*FindLink(*socket, "lo"))->port_kind, "");
 }
 
 TEST_F(KernelTest, LeavesAForeignIngressQdiscAlone) {
