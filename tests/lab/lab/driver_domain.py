@@ -20,6 +20,7 @@ ADDRESS = "10.80.0.20"  # on dom0's bridge
 BRIDGE = "backbr"  # for its guests: 10.83.0.0/24
 BRIDGE_ADDRESS = "10.83.0.1"
 GUEST_ADDRESS = "10.83.0.10"
+_DESTROY_LOG = "/opt/romulus/log/xl-destroy.log"
 HOTPLUG_LOG = "/var/log/xen/xen-hotplug.log"
 
 # noearly: looking for AGP bridges that a PVH guest does not have takes an emulated one four seconds.
@@ -104,6 +105,10 @@ class DriverDomain(shell.Shell):
         """Waits, without a round trip, until the backend of a vif is described in its xenstore."""
         self.sh("until xenstore-exists backend/vif; do :; done", timeout_s=60)
 
+    def release_loop_devices(self):
+        self.sh("for each in $(cd /sys/block; ls -d loop*/loop 2>/dev/null); do losetup -d /dev/${each%/loop}; done",
+                check=False)
+
     def read(self, path):
         """A node of its xenstore, by relative path; None if there is none."""
         result = self.sh(f"xenstore-read {path}", check=False)
@@ -157,11 +162,16 @@ on_crash = "destroy"
         return True
 
     def destroy(self):
-        """Returns what xl had to say; it waits for the driver domain, for at most 10 s."""
-        return self._host.sh(f"xl destroy {self.name}", timeout_s=120).stderr
+        self._host.sh(f"xl destroy {self.name} 2>>{_DESTROY_LOG}", timeout_s=120)
 
     def start_destroy(self):
         self._host.start_daemon("xl-destroy", f"xl destroy {self.name}")
+
+    def xl_gave_up(self):
+        """Whether xl has waited for the driver domain in vain since the last time: for 10 s, then it removes the
+        devices' nodes by itself."""
+        said = self._host.sh(f"cat {_DESTROY_LOG}; : >{_DESTROY_LOG}", check=False).stdout
+        return "timed out while waiting for" in said
 
     def vif(self):
         return f"backend/vif/{self.domid}/0"
@@ -198,8 +208,10 @@ class Listener:
     def __init__(self, driver):
         self._driver = driver
         self.pid = None
+        self.starts = 0
 
     def start(self):
+        self.starts += 1
         self.pid = self._driver.start_daemon(self.PROGRAM, self.LINE)
 
     def kill(self):
@@ -208,9 +220,15 @@ class Listener:
 
     def restart_after(self, seconds):
         """Kills it and starts it again `seconds` later: timed in the driver domain, not by round trips."""
+        self.starts += 1
         self.pid = int(self._driver.out(
             f"kill -9 {self.pid}; sleep {seconds}; "
             f"setsid {self.LINE} </dev/null >>/opt/romulus/log/{self.PROGRAM}.log 2>&1 & echo $!", timeout_s=90))
+
+    def came_too_late(self):
+        """Whether, when it was last started, there was nothing left to find."""
+        started = [line for line in self.log().splitlines() if "listens in domain" in line]
+        return bool(started) and " to 0 devices" in started[-1]
 
     def running(self):
         return self._driver.sh(f"kill -0 {self.pid}", check=False).status == 0
@@ -234,6 +252,10 @@ class XlDevd(Listener):
 
     PROGRAM = "xl-devd"
     LINE = "xl devd -F"
+
+    def came_too_late(self):
+        return False
+
 
 
 def difference(before, after):

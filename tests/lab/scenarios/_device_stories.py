@@ -5,9 +5,11 @@ Each story gets a Stage whose guest does not exist and leaves it so, or fails by
 import time
 
 from lab import command, driver_domain, xen_qemu
+from lab.story import Failed
 
-# How long a listener may take to do what it should, and how long it is watched not to do what it should not.
-DONE_WITHIN_S = 30
+# How long something may take that should happen, on a slow machine, too; and how long it is watched that something does
+# not that should not.
+DONE_WITHIN_S = 90
 WATCHED_S = 8
 
 SCRIPTS = ("/etc/xen/scripts/vif-bridge", "/etc/xen/scripts/block")
@@ -17,6 +19,11 @@ _SLOW_SCRIPT = f"""#!/bin/bash
 case $1 in online | add) echo $$ >>{_SLOW_MARK}; sleep 6 ;; esac
 exec bash $0.real "$@"
 """
+
+
+class CameTooLate(Failed):
+    """Something is left, but when the listener was started again xl had lost its patience (10 s) and had removed the
+    nodes of which the listener would have needed to know. A gap that SPECIFICATION names; no news on a slow machine."""
 
 
 class Stage:
@@ -51,6 +58,11 @@ class Stage:
         except (command.CommandError, AttributeError) as error:
             return str(error)
 
+    def begin(self):
+        """Before each story."""
+        self._starts = self.listener.starts
+        self.worker.xl_gave_up()
+
     def take_down(self):
         for name in ("worker", "driver"):
             if name in self.host.domains():
@@ -68,7 +80,9 @@ class Stage:
         """Nothing is left of the guest, in the driver domain, in dom0 or in xenstore."""
         deadline = time.monotonic() + DONE_WITHIN_S
         while left := driver_domain.difference(self.look_before, self._look()):
-            self.check(time.monotonic() < deadline, f"{after_what}: {left}")
+            if time.monotonic() > deadline:
+                too_late = self._starts < self.listener.starts and self.listener.came_too_late()
+                raise (CameTooLate if too_late and self.worker.xl_gave_up() else Failed)(f"{after_what}: {left}")
             time.sleep(1)
 
     def check_vif(self, when):

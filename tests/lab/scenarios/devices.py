@@ -8,10 +8,12 @@ import random
 import time
 
 from lab import driver_domain, programs
+from lab.story import Failed
 from scenarios import _device_stories
 
 BREAKS = {"not-restarted": "a daemon that was killed is not started again"}
-CYCLES = 20
+CYCLES = 20  # --cuts
+TRIES = 3
 SEED = 1  # of the moments of the kills
 LISTENER_AWAY_S = 4.0  # at most: xl itself gives up after 10 s, and then removes what the daemon would need to know
 
@@ -25,12 +27,25 @@ def run(story):
         try:
             cycles(story, stage)
             for name, tell in _device_stories.STORIES.items():
-                tell(stage)
+                patiently(story, stage, tell)
                 story.step(name)
         except Exception:
             story.step(stage.logs())
             raise
         story.figures["stories"] = list(_device_stories.STORIES)
+
+
+def patiently(story, stage, tell):
+    """Tells it again where the machine was too slow for it."""
+    for _ in range(TRIES):
+        stage.begin()
+        try:
+            return tell(stage)
+        except _device_stories.CameTooLate as left:
+            story.figures["came_too_late"] = story.figures.get("came_too_late", 0) + 1
+            story.step(f"once more, the listener came too late: {left}")
+            stage.driver.release_loop_devices()
+    raise Failed(f"the listener came too late {TRIES} times in a row: this machine is too slow")
 
 
 class NotRestarted(driver_domain.Listener):
@@ -40,14 +55,19 @@ class NotRestarted(driver_domain.Listener):
 
 def cycles(story, stage):
     moments = random.Random(SEED)
+    count = story.cuts or CYCLES
     story.figures["cycles"] = []
-    for number in range(1, CYCLES + 1):
-        tell = _device_stories.MOMENTS[number % len(_device_stories.MOMENTS)]
-        away_s = round(moments.uniform(0, LISTENER_AWAY_S), 1)
+    for number in range(1, count + 1):
+        kill = _device_stories.MOMENTS[number % len(_device_stories.MOMENTS)]
+        after_s, away_s = round(moments.uniform(0, 1), 2), round(moments.uniform(0, LISTENER_AWAY_S), 1)
         started = time.monotonic()
-        tell(stage, round(moments.uniform(0, 1), 2), away_s)
-        stage.check_clean(f"after cycle {number}, {tell.__name__}")
-        story.figures["cycles"].append({"killed": tell.__name__, "away_s": away_s,
+
+        def cycle(stage):
+            kill(stage, after_s, away_s)
+            stage.check_clean(f"after cycle {number}, {kill.__name__}")
+
+        patiently(story, stage, cycle)
+        story.figures["cycles"].append({"killed": kill.__name__, "away_s": away_s,
                                         "seconds": round(time.monotonic() - started, 1)})
-        story.step(f"cycle {number} of {CYCLES}: the listener was killed {tell.__name__.replace('_', ' ')}, away for "
+        story.step(f"cycle {number} of {count}: the listener was killed {kill.__name__.replace('_', ' ')}, away for "
                    f"{away_s} s; nothing is left")

@@ -21,6 +21,7 @@ def run(story):
             if stage is None:
                 stage = _device_stories.Stage(story, lab, driver_domain.XlDevd)
                 stage.set_up(install=[])
+            stage.begin()
             try:
                 tell(stage)
                 story.figures[name] = "ok"
