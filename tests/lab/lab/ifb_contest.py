@@ -7,14 +7,17 @@ and would take one that Romulus has made and not yet claimed.
 
 import collections
 import re
+import subprocess
 
-from . import images, xen_netbuf_script
+from . import cache, images, xen_netbuf_script
 
 _DOMAINS = (900, 901)
 _POOL = ("ifb0",)
 _CLAIMANT = "/opt/lab/ifb_claimant"
-_SLOW_REQUESTS = 30
 _STOP = "/run/ifb-contest-ends"
+_STANDS_STILL_MOST_S = 60
+_COMPILE = ["g++", "-std=gnu++20", "-O2", "-Wall", "-Wextra", "-shared", "-fPIC", "-s", "-static-libstdc++",
+            "-static-libgcc"]
 
 # Few processes: each costs an emulated host a tenth of a second. What belongs to Romulus stands still meanwhile.
 _LOOK = """
@@ -88,22 +91,13 @@ class IfbContest:
                 "xen_found_none": sum(line.startswith("none") for line in lines)}
 
 
-class SlowNetlink:
-    """Slows the agent's main thread down where it talks to the kernel's network, so that a moment between two of its requests is long enough
-    to be met by others. Only its first requests: those that set a buffer up."""
+def slow_start(agent, prefix=""):
+    """Starts the agent so that it stands still after it has made a device, until others are about to choose one."""
+    source = images.LAB / "dom0/slow_netlink.cc"
 
-    def __init__(self, agent, delay_ms):
-        self._agent = agent
-        self._delay_ms = delay_ms
+    def compile_into(folder):
+        subprocess.run([*_COMPILE, "-o", folder / "slow_netlink.so", source], check=True)
 
-    def __enter__(self):
-        host = self._agent.host
-        self._pid = host.start_daemon(
-            "strace", f"strace -qq -o /dev/null -p {self._agent.pid} -e trace=sendmsg "
-            f"-e inject=sendmsg:delay_exit={self._delay_ms * 1000}:when=1..{_SLOW_REQUESTS}")
-        host.sh(f"until grep -q 'TracerPid:.{self._pid}$' /proc/{self._agent.pid}/status; do sleep 0.1; done")
-        return self
-
-    def __exit__(self, *_):
-        self._agent.host.sh(f"kill -INT {self._pid}; while kill -0 {self._pid} 2>/dev/null; do sleep 0.1; done",
-                            timeout_s=30)
+    library = cache.built("slow-netlink", [" ".join(_COMPILE), source], compile_into) / "slow_netlink.so"
+    agent.host.put("/opt/lab/slow_netlink.so", library.read_bytes())
+    agent.start(f"{prefix} env LD_PRELOAD=/opt/lab/slow_netlink.so SLOW_NETLINK_S={_STANDS_STILL_MOST_S}")

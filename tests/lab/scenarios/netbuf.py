@@ -15,6 +15,8 @@ BREAKS = {
     "reordering": "alpha's card lets one packet in a hundred overtake others",
 }
 GUEST_VIF = "vif-ledger"
+# Starts what follows where /run/xen-hotplug is another folder than the one that all others see.
+OWN_LOCK = "unshare --mount sh -c 'mkdir -p /run/xen-hotplug; mount -t tmpfs own /run/xen-hotplug; exec \"$0\" \"$@\"'"
 EPOCHS = 200
 EPOCHS_BROKEN = 40
 CONTESTS = 3
@@ -33,22 +35,19 @@ def _choose_ifbs_together(story, pair):
     """Romulus protects and unprotects a guest while Xen's own script chooses ifbs on the same host."""
     alpha = pair.lab.alpha
     before = {"alpha": inventory.take(alpha)}
-    if story.broken:
-        pair.primary.stop()
-        pair.primary.start(prefix="unshare --mount sh -c 'mkdir -p /run/xen-hotplug; "
-                           "mount -t tmpfs own /run/xen-hotplug; exec \"$0\" \"$@\"'")
     usual = pair.settings
-    # A host that is slowed down by strace and by dozens of processes is not dead.
+    # An agent that is made to stand still is not dead.
     pair.settings = dataclasses.replace(usual, link_timeout_ms=15_000)
     contest = ifb_contest.IfbContest(alpha)
     story.step("Xen's own script chooses ifbs beside Romulus")
     contest.start()
+    pair.primary.stop()
+    ifb_contest.slow_start(pair.primary, OWN_LOCK if story.broken else "")
     story.eventually(lambda: any(each.startswith("held") for each in contest.lines()), "Xen's script does not work",
                      timeout_s=120, every_s=1)
     waits = 0
     for number in range(1, CONTESTS + 1):
-        with ifb_contest.SlowNetlink(pair.primary, delay_ms=100):
-            waits += _create(story, pair)
+        waits += _create(story, pair)
         contest.check(story, [GUEST_VIF])
         pair.delete()
         contest.check(story, [])
@@ -58,6 +57,8 @@ def _choose_ifbs_together(story, pair):
     inventory.check_same(story, before, [alpha])
     story.step(f"ifbs: {story.figures['ifbs']}")
     pair.settings = usual
+    pair.primary.stop()
+    pair.primary.start()
 
 
 def _create(story, pair):
