@@ -99,6 +99,7 @@ void BackendTracker::Update(Device& device, const DeviceSnapshot& seen) {
     return;
   }
   if (seen.state != device.seen.state) device.state_since = now_;
+  device.state_before = device.seen.state;
   device.seen = seen;
 }
 
@@ -158,7 +159,8 @@ void BackendTracker::Reconsider(Device& device) {
       return;
     case DevicePhase::kConnected:
     case DevicePhase::kGivenUp:
-      if (IsNew(seen)) Arrive(device, /*at_start=*/false);
+      // A qdisk stays in Initialising until its QEMU has got to it.
+      if (IsNew(seen) && device.state_before != XenbusState::kInitialising) Arrive(device, /*at_start=*/false);
       return;
     case DevicePhase::kLeftToToolstack:
     case DevicePhase::kClosing:

@@ -61,6 +61,7 @@ class BackendTracker {
  private:
   struct Device {
     DeviceSnapshot seen;
+    std::optional<XenbusState> state_before;  // At the observation before the last.
     DevicePhase phase = DevicePhase::kListed;
     std::optional<absl::Duration> deadline;
     backend_action::ScriptRun run = 0;  // Of the script that runs; 0: none.

@@ -393,6 +393,13 @@ TEST_F(BackendTrackerTest, OneQemuServesAllDisksOfAGuestAndEndsWithTheLast) {
   EXPECT_THAT(Checked(tracker_.QemuEnded(7, "exited", now_)), ElementsAre("clean 7"));
 }
 
+TEST_F(BackendTrackerTest, AQdiskThatItsQemuHasNotSeenYetIsNotMadeAnew) {
+  Observe(Seen(kDisk, 1, 1));
+  Checked(tracker_.QemuStarted(7, now_));
+  EXPECT_THAT(tracker_.Observe(Seen(kDisk, 1, 1), false, now_), IsEmpty());
+  EXPECT_THAT(tracker_.Observe(Seen(kDisk, 2, 1), false, now_), IsEmpty());
+}
+
 TEST_F(BackendTrackerTest, AQemuThatDiesIsStartedAgainAndReported) {
   Observe(Seen(kDisk, 1, 1));
   Checked(tracker_.QemuStarted(7, now_));
