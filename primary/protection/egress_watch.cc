@@ -62,7 +62,8 @@ std::vector<uint64_t> EgressWatch::TakeNewDrops() {
 }
 
 absl::Duration EgressWatch::NextPeriod(absl::Duration cost) {
-  usual_cost_ += (cost - usual_cost_) / 8;
+  // What it costs when nothing comes between: down at once, up slowly.
+  usual_cost_ = cost < usual_cost_ ? cost : usual_cost_ + (cost - usual_cost_) / 64;
   return std::max(options_.period, kCostDivisor * usual_cost_);
 }
 

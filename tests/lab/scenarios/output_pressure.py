@@ -7,18 +7,21 @@ from lab import control, echo_flood, protected_pair
 
 BREAKS = {"no-pressure": "the agent that is to take early checkpoints is told not to"}
 
-INTERVAL_MS = 4000
+INTERVAL_MS = 16_000
 BUFFER_BYTES = 128 << 10
-# The buffer takes 1.2 seconds of this; a checkpoint takes some tenths of one.
-PER_SECOND = 120
+# The buffer takes 3.6 seconds of this: an early checkpoint has half of that, and takes so long, emulated on a busy
+# machine. The interval is far too long for it.
+PER_SECOND = 40
 ECHO_BYTES = 900
-FLOOD_S = 40
+FLOOD_S = 64
 # For the times held: so few that nothing presses.
 QUIET_INTERVAL_MS = 1000
 QUIET_PER_SECOND = 10
 QUIET_S = 30
-# Both sides are measured on a busy machine; the meter itself is accurate to a period of looking, 10 ms.
+# The meter is accurate to a period of looking. That is 10 ms where looking is cheap; emulated, on a busy machine, it is
+# not, and one packet in a hundred is one of three here.
 HELD_TOLERANCE_MS = 60
+HELD_TOLERANCE_SHARE = {"p50": 0.1, "p99": 0.25}
 VIF = "vif-ledger"
 
 
@@ -102,7 +105,7 @@ def _check_times_held(story, pair):
     story.figures["time_held"] = {**figures, "packets": len(times)}
     story.step(f"times held: {story.figures['time_held']}")
     for name, each in figures.items():
-        story.check(abs(each["said_ms"] - each["seen_ms"]) <= HELD_TOLERANCE_MS + 0.1 * each["seen_ms"],
+        story.check(abs(each["said_ms"] - each["seen_ms"]) <= HELD_TOLERANCE_MS + HELD_TOLERANCE_SHARE[name] * each["seen_ms"],
                     f"times held, {name}: {each}")
 
 
