@@ -61,12 +61,13 @@ int TakeAndGiveBack(int agent, NetlinkPlugKernel::Options options) {
   return kFine;
 }
 
-// Chooses as the script does: the first ifb* without a qdisc that no domain names, under Xen's own locking.sh.
+// Chooses as the script does: the first ifb* without a qdisc that no domain names, under Xen's own locking.sh; or
+// without (SCRIPT_WITHOUT_LOCK in the environment), to see that the race is noticed.
 constexpr char kScript[] = R"sh(
   . /etc/xen/scripts/locking.sh
   rounds=0
   while [ $rounds -lt 8 ]; do
-    claim_lock pickifb
+    [ -n "$SCRIPT_WITHOUT_LOCK" ] || claim_lock pickifb
     taken=
     for ifb in $(ls /sys/class/net | grep ^ifb); do
       [ -z "$(tc qdisc show dev $ifb | grep -v noop)" ] || continue
@@ -81,7 +82,7 @@ constexpr char kScript[] = R"sh(
       ip link set $taken up
       tc qdisc add dev $taken root plug limit 1000 || exit 3
     fi
-    release_lock pickifb
+    [ -n "$SCRIPT_WITHOUT_LOCK" ] || release_lock pickifb
     rounds=$((rounds + 1))
     [ -n "$taken" ] || continue
     mkdir /tmp/ifb-holders/$taken || exit 1
