@@ -21,8 +21,8 @@ _HEADER = struct.Struct(">BBHHH")
 _REQUEST, _REPLY = 8, 0
 _IP_HEADER = 20
 _ROOM = 64 << 20
-# What is held when the flood ends comes with the next commits.
-_PATIENCE_S = 10
+# What is held when the flood ends comes with the next commits: longer than any interval here.
+_PATIENCE_S = 25
 
 
 def _checksum(data):
