@@ -14,7 +14,7 @@ import os
 import re
 import time
 
-from . import command, driver_images, shell, xen_qemu
+from . import command, driver_images, shell
 
 ADDRESS = "10.80.0.20"  # on dom0's bridge
 BRIDGE = "backbr"  # for its guests: 10.83.0.0/24
@@ -203,7 +203,7 @@ class Listener:
     """The program in the driver domain that serves devices: by default the daemon of Romulus."""
 
     PROGRAM = "romulus-backendd"
-    LINE = f"/opt/romulus/bin/romulus-backendd --qemu={xen_qemu.PROGRAM}"
+    LINE = "/opt/romulus/bin/romulus-backendd"
 
     def __init__(self, driver):
         self._driver = driver

@@ -14,11 +14,12 @@ WATCHED_S = 8
 
 SCRIPTS = ("/etc/xen/scripts/vif-bridge", "/etc/xen/scripts/block")
 _SLOW_MARK = "/run/slow-script-runs"
-# Stands in for a real script, which it calls after a while when it is to connect something.
-_SLOW_SCRIPT = f"""#!/bin/bash
-case $1 in online | add) echo $$ >>{_SLOW_MARK}; sleep 6 ;; esac
+# Stands in for a real script, which it calls after a while.
+_SLOW_SCRIPT = """#!/bin/bash
+case $1 in {actions}) echo $$ >>{mark}; sleep {seconds} ;; esac
 exec bash $0.real "$@"
 """
+_XL_PATIENCE_S = 10  # LIBXL_DESTROY_TIMEOUT
 
 
 class CameTooLate(Failed):
@@ -105,11 +106,12 @@ class Stage:
     def backend_state(self, path):
         return self.driver.read(f"{path}/state")
 
-    def slow_scripts(self):
+    def slow_scripts(self, actions="online | add", seconds=6):
+        slow = _SLOW_SCRIPT.format(actions=actions, seconds=seconds, mark=_SLOW_MARK).encode()
         self.driver.sh(f"rm -f {_SLOW_MARK}")
         for script in SCRIPTS:
             self.driver.sh(f"mv {script} {script}.real")
-            self.driver.put(script, _SLOW_SCRIPT.encode(), mode="755")
+            self.driver.put(script, slow, mode="755")
 
     def wait_slow_scripts(self):
         self.wait(lambda: len(self.driver.sh(f"cat {_SLOW_MARK}", check=False).stdout.split()) >= len(SCRIPTS),
@@ -236,6 +238,18 @@ def restarted_during_add(stage):
     stage.check_clean("after a listener that was restarted during an add")
 
 
+def removal_too_slow(stage):
+    """The scripts that disconnect take longer than xl waits: it removes the nodes under them, and they fail."""
+    stage.worker.create()
+    stage.check_in_use("before the removal")
+    stage.slow_scripts("offline | remove", _XL_PATIENCE_S + 5)
+    try:
+        stage.worker.destroy()
+        stage.check_clean("after a removal for which xl has not waited")
+    finally:
+        stage.normal_scripts()
+
+
 def qdisk(stage):
     """A disk that a QEMU serves: one per guest, which outlives its listener and ends with the guest."""
     xen_qemu.install(stage.driver)
@@ -257,8 +271,9 @@ def qdisk(stage):
 
 
 STORIES = {
-    each.__name__: each for each in (closed_but_online, connected_before_start, malformed_nodes, failed_add,
-                                     removed_while_failing, removed_during_add, restarted_during_add, qdisk)
+    each.__name__: each for each in (
+        closed_but_online, connected_before_start, malformed_nodes, failed_add, removed_while_failing,
+        removed_during_add, restarted_during_add, removal_too_slow, qdisk)
 }
 
 
