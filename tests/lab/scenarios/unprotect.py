@@ -3,7 +3,7 @@
 import pathlib
 import time
 
-from lab import failover, inventory, protected_pair, vif_drops
+from lab import failover, inventory, metrics, protected_pair, vif_drops
 
 IN_CI = True
 BREAKS = {
@@ -64,6 +64,7 @@ def _protect_and_end(story, pair, client, way, end):
     last = pair.protection()
     story.step(failover.status_line(last))
     story.check(last.status.egress.dropped_packets == 0, f"the egress buffer dropped packets: {last}")
+    _check_metrics(story, pair, last)
     held = inventory.difference(before["alpha"], inventory.take(pair.lab.alpha))
     story.check("ifb" in held and "log-dirty" in held, f"the inventory does not see protection: {held}")
     if story.broken == "regrafted":
@@ -76,3 +77,29 @@ def _protect_and_end(story, pair, client, way, end):
     client.wait_answers(20)
     inventory.check_same(story, before, hosts)
     story.check(not pair.standbys(), f"beta still knows standbys: {pair.standbys()}")
+
+
+def _check_metrics(story, pair, last):
+    """Both agents' metrics say of a protection what the API has just said, or what has come since."""
+    primary = metrics.read(pair.lab.alpha, metrics.PRIMARY_PORT)
+    secondary = metrics.read(pair.lab.beta, metrics.SECONDARY_PORT)
+    of_protection = ("protection", protected_pair.ID)
+    of_vif = (*of_protection, "vif", VIF)
+    story.check(primary[("romulus_protection_phase", "phase", "PROTECTED", *of_protection)] == 1 and
+                secondary[("romulus_standby_phase", "phase", "STANDBY_READY", *of_protection)] == 1, "phases")
+    for name, least in (("romulus_checkpoints_committed_total", last.status.checkpoints_committed),
+                        ("romulus_committed_epoch", last.status.committed_epoch),
+                        ("romulus_sent_bytes_total", last.status.sent_bytes)):
+        story.check(least <= primary[(name, *of_protection)] < 2 * least + 1000, f"{name}: {primary}, API {least}")
+    (vif,) = last.status.egress.vifs
+    story.check(primary[("romulus_egress_limit_bytes", *of_vif)] == vif.limit_bytes > 0, f"limit: {primary}")
+    story.check(primary[("romulus_egress_sent_packets_total", *of_vif)] >= vif.sent_packets > 0, f"sent: {primary}")
+    story.check(primary[("romulus_egress_dropped_packets_total", *of_vif)] == 0, f"dropped: {primary}")
+    p50, p99 = (primary[("romulus_egress_time_held_seconds", *of_protection, "quantile", each, "vif", VIF)]
+                for each in ("0.5", "0.99"))
+    # No packet is held for longer than its epoch's output delay.
+    delay = primary[("romulus_output_delay_seconds", *of_protection, "quantile", "1")]
+    story.check(0 < p50 <= p99 <= delay + 0.05, f"times held {p50} and {p99} s, output delay at most {delay} s")
+    story.check(secondary[("romulus_standby_committed_epoch", *of_protection)] >= last.status.committed_epoch and
+                secondary[("romulus_standby_link_alive", *of_protection)] == 1, f"secondary: {secondary}")
+    story.figures["metrics"] = {"primary": len(primary), "secondary": len(secondary)}
