@@ -25,8 +25,8 @@ class XenstoreIfbClaims final : public IfbClaims {
   struct Options {
     std::string lock_directory = HotplugLock::kDirectory;
     // The script holds the lock while it forks some dozens of times. Nothing else of the calling thread goes on
-    // meanwhile: a checkpoint of another guest may wait, suspended.
-    absl::Duration lock_timeout = absl::Seconds(5);
+    // meanwhile: a checkpoint of another guest may wait, suspended, and its save helper gives up after 5 s.
+    absl::Duration lock_timeout = absl::Seconds(3);
   };
 
   // `store` outlives it.

@@ -16,6 +16,9 @@ constexpr absl::Duration kReconnectDelayMax = absl::Seconds(10);
 constexpr absl::Duration kEnforceDelay = absl::Seconds(1);
 // A secondary that lives but does not commit for this many link timeouts is as good as lost.
 constexpr int kCommitTimeoutFactor = 10;
+// Nor one that does not say within as many that its standby is gone: taking the devices and a domain of some GiB down
+// takes seconds. A dead one is noticed sooner, by its silence.
+constexpr int kStopTimeoutFactor = 10;
 
 constexpr int kUnpauseTriesMax = 10;
 
@@ -329,7 +332,7 @@ void Protection::StopSession(Aftermath aftermath, absl::Status why, std::vector<
   for (Timer timer : {Timer::kEpoch, Timer::kBoundary, Timer::kCommit}) Do(action::CancelTimer{timer});
   StopSource();
   Do(action::SendStopSession{why.ok() ? "protection is being deleted" : std::string(why.message())});
-  Do(action::ArmTimer{Timer::kStop, config_.link_timeout});
+  Do(action::ArmTimer{Timer::kStop, kStopTimeoutFactor * config_.link_timeout});
   state_ = StoppingSession{aftermath, std::move(why), std::move(requests), false};
 }
 

@@ -230,7 +230,7 @@ TEST_F(OverlappingStory, AMarkThatFailsEndsTheSession) {
   Copying4();
   On(event::Commit{3, At(1700)});
   EXPECT_EQ(On(event::EffectFailed{Effect::kOpenEpoch, absl::InternalError("no netlink")}),
-            "cancel-transfer, resume-4, cancel-transfer, stop-source, send-StopSession, in 3s stop-overdue => "
+            "cancel-transfer, resume-4, cancel-transfer, stop-source, send-StopSession, in 30s stop-overdue => "
             "StoppingSession(retry)");
   Unmarked4();
   On(CapturedAt(4, 1720));
@@ -238,7 +238,7 @@ TEST_F(OverlappingStory, AMarkThatFailsEndsTheSession) {
   On(event::TimerFired{Timer::kEpoch});
   On(event::Suspended{5, At(2000)});
   EXPECT_EQ(On(event::EffectFailed{Effect::kOpenEpoch, absl::InternalError("no netlink")}),
-            "cancel-transfer, resume-5, cancel-transfer, stop-source, send-StopSession, in 3s stop-overdue => "
+            "cancel-transfer, resume-5, cancel-transfer, stop-source, send-StopSession, in 30s stop-overdue => "
             "StoppingSession(retry)");
 }
 
@@ -379,7 +379,7 @@ TEST_F(Story, APvGuestCanNotBeProtected) {
   Connecting();
   On(event::SessionAccepted{});
   EXPECT_EQ(On(event::SourceEnded{absl::FailedPreconditionError("no shadow paging")}),
-            "cancel-transfer, send-StopSession, in 3s stop-overdue => StoppingSession(fail)");
+            "cancel-transfer, send-StopSession, in 30s stop-overdue => StoppingSession(fail)");
   EXPECT_EQ(On(event::SessionStopped{}), "close-link, detach, record(1 ended), reply-1 FAILED_PRECONDITION => Failed");
 }
 
@@ -500,7 +500,7 @@ TEST_F(Story, TheStandbyFailsAndTheOutputIsReleasedWhateverThePolicy) {
 TEST_F(Story, TheSaveHelperDies) {
   Replicating2(LossPolicy::kHoldOutput);
   EXPECT_EQ(On(event::SourceEnded{absl::UnavailableError("signal 11")}),
-            "cancel-transfer, send-StopSession, in 3s stop-overdue => StoppingSession(retry)");
+            "cancel-transfer, send-StopSession, in 30s stop-overdue => StoppingSession(retry)");
   EXPECT_EQ(On(event::Commit{2, At(2000)}), " => StoppingSession(retry)");
   // Only now is it known that nothing can take over.
   EXPECT_EQ(On(event::SessionStopped{}), "close-link, in 250ms reconnect, pass-through => BackingOff");
@@ -527,7 +527,7 @@ TEST_F(Story, Unprotect) {
   Replicating2();
   EXPECT_EQ(On(event::DeleteRequested{7, 0}), "reply-7 ABORTED => Replicating(2)");
   EXPECT_EQ(On(event::DeleteRequested{7, 1}),
-            "cancel-transfer, stop-source, send-StopSession, in 3s stop-overdue => StoppingSession(delete)");
+            "cancel-transfer, stop-source, send-StopSession, in 30s stop-overdue => StoppingSession(delete)");
   EXPECT_EQ(phase(), Protection::Phase::kDisengaging);
   EXPECT_EQ(On(event::SessionStopped{}), "close-link, pass-through => Unwinding(delete)");
   EXPECT_EQ(On(event::SourceEnded{}), "detach, record(1 ended), reply-7 OK => Ended");
@@ -558,7 +558,7 @@ TEST_F(Story, ADeletionReachesASecondaryThatWasLost) {
   Holding();
   On(event::DeleteRequested{7, 1});
   EXPECT_EQ(On(event::SessionAccepted{}),
-            "send-StopSession, in 3s stop-overdue, pass-through => StoppingSession(delete)");
+            "send-StopSession, in 30s stop-overdue, pass-through => StoppingSession(delete)");
   EXPECT_EQ(On(event::SessionStopped{}), "close-link, detach, record(1 ended), reply-7 OK => Ended");
 }
 
@@ -579,14 +579,14 @@ TEST_F(Story, TheEgressBufferCanNotOpenAnEpoch) {
   On(event::TimerFired{Timer::kEpoch});
   On(event::Suspended{2, At(1100)});
   EXPECT_EQ(On(event::EffectFailed{Effect::kOpenEpoch, absl::InternalError("ENOBUFS")}),
-            "cancel-transfer, resume-2, cancel-transfer, stop-source, send-StopSession, in 3s stop-overdue => "
+            "cancel-transfer, resume-2, cancel-transfer, stop-source, send-StopSession, in 30s stop-overdue => "
             "StoppingSession(retry)");
   EXPECT_EQ(On(event::Captured{2}), " => StoppingSession(retry)");
   // Of epoch 1 nothing whole has left: its output may flow even if the link is lost now.
   Seeding(LossPolicy::kHoldOutput);
   On(event::Suspended{1, At(1000)});
   EXPECT_EQ(On(event::EffectFailed{Effect::kOpenEpoch, absl::InternalError("ENOBUFS")}),
-            "cancel-transfer, resume-1, cancel-transfer, stop-source, send-StopSession, in 3s stop-overdue, "
+            "cancel-transfer, resume-1, cancel-transfer, stop-source, send-StopSession, in 30s stop-overdue, "
             "pass-through => StoppingSession(retry)");
 }
 
@@ -594,13 +594,13 @@ TEST_F(Story, TheEgressBufferCanNotRelease) {
   Replicating2(LossPolicy::kHoldOutput);
   On(event::Commit{2, At(1300)});
   EXPECT_EQ(On(event::EffectFailed{Effect::kRelease, absl::InternalError("ENOBUFS")}),
-            "cancel-transfer, stop-source, send-StopSession, in 3s stop-overdue => StoppingSession(retry)");
+            "cancel-transfer, stop-source, send-StopSession, in 30s stop-overdue => StoppingSession(retry)");
 }
 
 TEST_F(Story, ASecondaryThatLivesButNeverCommits) {
   Replicating2();
   EXPECT_EQ(On(event::TimerFired{Timer::kCommit}),
-            "cancel-transfer, stop-source, send-StopSession, in 3s stop-overdue => StoppingSession(retry)");
+            "cancel-transfer, stop-source, send-StopSession, in 30s stop-overdue => StoppingSession(retry)");
 }
 
 TEST_F(Story, AnAgentThatComesBackReleasesNothingBlindly) {
