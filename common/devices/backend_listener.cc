@@ -270,7 +270,7 @@ void BackendListener::RunScript(const action::RunScript& todo) {
     // As libxl: on the way out, go on after a failure.
     calls.push_back(CallOf(std::move(command), /*may_fail=*/!todo.online && commands->size() > 1));
   }
-  StartedProgram predecessor;
+  SpawnedProcess predecessor;
   if (auto left = left_running_.extract(todo.device); !left.empty()) {
     LogInfo("backend ", FormatDevice(todo.device),
             ": waiting for the script that an earlier listener has left running");

@@ -96,7 +96,7 @@ absl::Status QdiskProcesses::Launch(uint32_t domid, Process& process) {
                     // As libxl sets it: bounds what a guest's console may make QEMU write.
                     "XEN_QEMU_CONSOLE_LIMIT=1048576"},
                    output.get()};
-  absl::StatusOr<StartedProgram> started = StartProgram(call);
+  absl::StatusOr<SpawnedProcess> started = StartProgram(call);
   if (!started.ok()) return started.status();
   process.pid = started->pid;
   process.pidfd = std::move(started->pidfd);

@@ -1,11 +1,8 @@
 #include "common/devices/script_runner.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,52 +17,15 @@ namespace {
 
 constexpr absl::Duration kFromTermToKill = absl::Seconds(2);
 
-std::vector<char*> Pointers(const std::vector<std::string>& strings) {
-  std::vector<char*> pointers;
-  for (const std::string& text : strings) pointers.push_back(const_cast<char*>(text.c_str()));
-  pointers.push_back(nullptr);
-  return pointers;
-}
-
 }  // namespace
 
-absl::StatusOr<StartedProgram> StartProgram(const ProgramCall& call) {
-  std::vector<std::string> argv = {call.program};
-  argv.insert(argv.end(), call.arguments.begin(), call.arguments.end());
-
-  posix_spawn_file_actions_t actions;
-  ROMULUS_CHECK(posix_spawn_file_actions_init(&actions) == 0);
+absl::StatusOr<SpawnedProcess> StartProgram(const ProgramCall& call) {
   const int output = call.output_fd >= 0 ? call.output_fd : STDERR_FILENO;
-  posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
-  if (output != STDERR_FILENO) posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO);
-  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
-  posix_spawnattr_t attributes;
-  ROMULUS_CHECK(posix_spawnattr_init(&attributes) == 0);
-  sigset_t none, all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  StartedProgram started;
-  const int error = posix_spawn(&started.pid, call.program.c_str(), &actions, &attributes, Pointers(argv).data(),
-                                Pointers(call.environment).data());
-  posix_spawnattr_destroy(&attributes);
-  posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("can't run ", call.program, ": ", strerror(error), " (errno ", error, ")"));
-  }
-  started.pidfd.Reset(static_cast<int>(syscall(SYS_pidfd_open, started.pid, 0)));
-  if (!started.pidfd.valid()) {
-    const int open_error = errno;
-    kill(-started.pid, SIGKILL);
-    waitpid(started.pid, nullptr, 0);
-    return absl::ResourceExhaustedError(
-        absl::StrCat("can't watch ", call.program, " (pidfd_open): ", strerror(open_error)));
-  }
-  return started;
+  return Spawn({.program = call.program,
+                .arguments = call.arguments,
+                .environment = call.environment,
+                .descriptors = {{output, STDOUT_FILENO}, {output, STDERR_FILENO}},
+                .apart = SpawnRequest::Apart::kSession});
 }
 
 absl::Status ReapProgram(const std::string& program, int pidfd) {
@@ -91,7 +51,7 @@ ScriptRunner::~ScriptRunner() {
 }
 
 ScriptRunner::Id ScriptRunner::Run(std::vector<Call> calls, absl::Duration timeout,
-                                   std::function<void(absl::Status)> done, StartedProgram predecessor) {
+                                   std::function<void(absl::Status)> done, SpawnedProcess predecessor) {
   const Id id = ++last_id_;
   Job& job = jobs_[id];
   job.calls = std::move(calls);
@@ -127,7 +87,7 @@ void ScriptRunner::AwaitPredecessor(Id id, Job& job) {
     Job& ended = jobs_.at(id);
     loop_.Cancel(ended.timeout_timer);
     loop_.Unwatch(ended.predecessor.pidfd.get());
-    ended.predecessor = StartedProgram{};
+    ended.predecessor = SpawnedProcess{};
     ended.cut_short.ok() ? StartNext(id, ended) : Finish(id, ended.cut_short);
   });
 }
@@ -135,7 +95,7 @@ void ScriptRunner::AwaitPredecessor(Id id, Job& job) {
 void ScriptRunner::StartNext(Id id, Job& job) {
   while (job.next < job.calls.size()) {
     const Call& call = job.calls[job.next++];
-    absl::StatusOr<StartedProgram> started = StartProgram(call.program);
+    absl::StatusOr<SpawnedProcess> started = StartProgram(call.program);
     if (!started.ok()) {
       if (call.may_fail) continue;
       return Finish(id, started.status());
@@ -158,7 +118,7 @@ void ScriptRunner::OnEnded(Id id) {
   loop_.Unwatch(job.process.pidfd.get());
   loop_.Cancel(job.timeout_timer);
   const absl::Status status = ReapProgram(call.program.program, job.process.pidfd.get());
-  job.process = StartedProgram{};
+  job.process = SpawnedProcess{};
   if (!job.cut_short.ok()) return Finish(id, job.cut_short);
   if (!status.ok() && !call.may_fail) return Finish(id, status);
   StartNext(id, job);

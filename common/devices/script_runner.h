@@ -13,8 +13,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "common/base/unique_fd.h"
 #include "common/loop/event_loop.h"
+#include "common/process/spawn.h"
 
 namespace romulus {
 
@@ -25,14 +25,9 @@ struct ProgramCall {
   int output_fd = -1;                    // Gets its stdout and stderr; -1: this process' stderr does.
 };
 
-struct StartedProgram {
-  pid_t pid = 0;
-  UniqueFd pidfd;  // Readable when it has ended; then to be reaped with waitid(P_PIDFD).
-};
-
 // In a session of its own, so that it outlives this process and its terminal; stdin is /dev/null, no other descriptor
 // is inherited. FAILED_PRECONDITION: it can't be executed.
-absl::StatusOr<StartedProgram> StartProgram(const ProgramCall& call);
+absl::StatusOr<SpawnedProcess> StartProgram(const ProgramCall& call);
 
 // Reaps a program that has ended, and says how: OK for exit 0; INTERNAL otherwise.
 absl::Status ReapProgram(const std::string& program, int pidfd);
@@ -56,7 +51,7 @@ class ScriptRunner {
   };
   // `predecessor`: a program that is not ours, a group's leader, whose end is waited for first, as long as for a call.
   Id Run(std::vector<Call> calls, absl::Duration timeout, std::function<void(absl::Status)> done,
-         StartedProgram predecessor = {});
+         SpawnedProcess predecessor = {});
 
   // Makes it end within some seconds after `patience`: SIGTERM, then SIGKILL. `done` is called all the same. Unknown
   // ids are ignored.
@@ -70,8 +65,8 @@ class ScriptRunner {
     size_t next = 0;
     absl::Duration timeout;
     std::function<void(absl::Status)> done;
-    StartedProgram process;
-    StartedProgram predecessor;
+    SpawnedProcess process;
+    SpawnedProcess predecessor;
     Scheduler::TimerId timeout_timer = Scheduler::kNoTimer;
     Scheduler::TimerId end_timer = Scheduler::kNoTimer;
     bool started = false;

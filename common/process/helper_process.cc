@@ -61,7 +61,14 @@ absl::StatusOr<std::unique_ptr<HelperProcess>> HelperProcess::Spawn(EventLoop& l
                                                                     Observer* observer) {
   auto sockets = NewPacketSocketPair();
   if (!sockets.ok()) return sockets.status();
-  absl::StatusOr<SpawnedProcess> process = SpawnWithSocket(options.program, options.arguments, sockets->second);
+  absl::StatusOr<SpawnedProcess> process =
+      romulus::Spawn({.program = options.program,
+                      .arguments = options.arguments,
+                      .descriptors = {{sockets->second.get(), kHelperDescriptor}}});
+  if (absl::IsFailedPrecondition(process.status())) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(std::string(process.status().message()), "; is the helper program installed beside the agent?"));
+  }
   if (!process.ok()) return process.status();
   return std::unique_ptr<HelperProcess>(
       new HelperProcess(loop, std::move(options), observer, std::move(sockets->first), *std::move(process)));

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,11 +18,26 @@ struct SpawnedProcess {
   UniqueFd pidfd;
 };
 
-// Starts `program` (a path) with `socket` as descriptor 3, /dev/null as stdin, this process' stdout and stderr, and no
-// other descriptor; default signals, none blocked; in a process group of its own, so that a Ctrl-C meant for the agent
-// does not reach it. FAILED_PRECONDITION: it can't be executed.
-absl::StatusOr<SpawnedProcess> SpawnWithSocket(const std::string& program, const std::vector<std::string>& arguments,
-                                               const UniqueFd& socket);
+struct SpawnRequest {
+  std::string program;                 // A path.
+  std::vector<std::string> arguments;  // After the program's name.
+  // "NAME=value"; nullopt: this process' own.
+  std::optional<std::vector<std::string>> environment;
+  // Of this process -> of the new one; done in order.
+  struct Descriptor {
+    int from = -1;
+    int to = -1;
+  };
+  std::vector<Descriptor> descriptors;
+  // kGroup: a Ctrl-C meant for this process does not reach it. kSession: it also outlives this process' terminal.
+  enum class Apart { kGroup, kSession };
+  Apart apart = Apart::kGroup;
+};
+
+// With /dev/null as stdin, this process' stdout and stderr unless `descriptors` has others, and no further descriptor;
+// default signals, none blocked. FAILED_PRECONDITION: it can't be executed. RESOURCE_EXHAUSTED: it can't be watched,
+// and was killed.
+absl::StatusOr<SpawnedProcess> Spawn(const SpawnRequest& request);
 
 }  // namespace romulus
 

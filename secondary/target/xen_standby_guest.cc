@@ -24,6 +24,7 @@ absl::StatusOr<std::unique_ptr<StandbyGuest>> XenStandbyGuest::Create(
   absl::StatusOr<std::unique_ptr<BridgePorts>> ports = BridgePorts::Open();
   if (!ports.ok()) return ports.status();
   guest->ports_ = *std::move(ports);
+  guest->vifs_.emplace(*guest->store_, *guest->ports_);
 
   absl::StatusOr<std::unique_ptr<StandbyDomain>> domain =
       StandbyDomain::Create(guest->xc_.get(), *guest->store_, description);
@@ -38,51 +39,19 @@ absl::StatusOr<std::unique_ptr<StandbyGuest>> XenStandbyGuest::Create(
 
 absl::Status XenStandbyGuest::CreateDevices(const replication::v1::DomainDescription& description) {
   if (absl::Status status = WriteConsole(*store_, ids(), description.console()); !status.ok()) return status;
-  for (const replication::v1::Vif& vif : description.vifs()) {
-    absl::StatusOr<std::unique_ptr<VifBackend>> backend = VifBackend::Create(*store_, *ports_, ids().domid, vif);
-    if (!backend.ok()) return backend.status();
-    vifs_.push_back(*std::move(backend));
-  }
-  return absl::OkStatus();
+  return vifs_->Create(description, ids().domid);
 }
 
 absl::Status XenStandbyGuest::Run(uint64_t store_mfn) {
   if (absl::Status status = domain_->Run(store_mfn); !status.ok()) return status;
   running_ = true;
-  Announce();
+  vifs_->Announce();
   return absl::OkStatus();
-}
-
-bool XenStandbyGuest::AnnounceAgain() {
-  // Asked first: an announcement is complete only where the port was connected before it.
-  bool all_connected = true;
-  for (const std::unique_ptr<VifBackend>& vif : vifs_) {
-    const absl::StatusOr<bool> connected = vif->connected();
-    all_connected = all_connected && connected.ok() && *connected;
-  }
-  Announce();
-  return all_connected;
-}
-
-void XenStandbyGuest::Announce() {
-  for (const std::unique_ptr<VifBackend>& vif : vifs_) {
-    if (absl::Status status = vif->Announce(); !status.ok()) {
-      LogWarning("can't announce ", vif->interface(), ": ", status.message());
-    }
-  }
 }
 
 absl::Status XenStandbyGuest::Destroy() {
   ROMULUS_CHECK(!running_);
-  // All at once; what the listener does not manage in time goes with the domain's nodes.
-  for (const std::unique_ptr<VifBackend>& vif : vifs_) {
-    if (absl::Status status = vif->RequestRemoval(); !status.ok()) LogWarning(vif->interface(), ": ", status.message());
-  }
-  for (const std::unique_ptr<VifBackend>& vif : vifs_) {
-    if (absl::Status status = vif->WaitUntilRemoved(); !status.ok()) {
-      LogWarning(vif->interface(), " was not taken down in time: ", status.message());
-    }
-  }
+  vifs_->TakeDown();
   return domain_->Destroy();
 }
 

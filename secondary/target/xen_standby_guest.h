@@ -2,7 +2,7 @@
 #define ROMULUS_SECONDARY_TARGET_XEN_STANDBY_GUEST_H_
 
 #include <memory>
-#include <vector>
+#include <optional>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -12,7 +12,7 @@
 #include "proto/replication/v1/domain.pb.h"
 #include "secondary/target/standby_domain.h"
 #include "secondary/target/standby_guest.h"
-#include "secondary/target/vif_backend.h"
+#include "secondary/target/vif_backends.h"
 
 namespace romulus {
 
@@ -25,13 +25,12 @@ class XenStandbyGuest final : public StandbyGuest {
   absl::Status Run(uint64_t store_mfn) override;
   bool running() const override { return running_; }
   void Settle(uint64_t store_mfn, uint64_t console_mfn) override { domain_->Settle(store_mfn, console_mfn); }
-  bool AnnounceAgain() override;
+  bool AnnounceAgain() override { return vifs_->Announce(); }
   absl::Status Destroy() override;
   const StandbyDomainIds& ids() const override { return domain_->ids(); }
 
  private:
   XenStandbyGuest() = default;
-  void Announce();
   absl::Status CreateDevices(const replication::v1::DomainDescription& description);
 
   ToolLoggerHandle logger_;
@@ -39,7 +38,7 @@ class XenStandbyGuest final : public StandbyGuest {
   std::unique_ptr<Xenstore> store_;
   std::unique_ptr<BridgePorts> ports_;
   std::unique_ptr<StandbyDomain> domain_;
-  std::vector<std::unique_ptr<VifBackend>> vifs_;
+  std::optional<VifBackends> vifs_;
   bool running_ = false;
 };
 

@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "common/base/log.h"
 #include "secondary/target/xen_standby_guest.h"
 
 namespace romulus {
@@ -16,7 +15,8 @@ absl::StatusOr<std::unique_ptr<StandbyGuest>> LateVifsGuest::Create(
   absl::StatusOr<std::unique_ptr<BridgePorts>> ports = BridgePorts::Open();
   if (!ports.ok()) return ports.status();
   late->ports_ = *std::move(ports);
-  late->wanted_ = {description.vifs().begin(), description.vifs().end()};
+  late->description_ = description;
+  late->vifs_.emplace(*late->store_, *late->ports_);
   replication::v1::DomainDescription without_vifs = description;
   without_vifs.clear_vifs();
   absl::StatusOr<std::unique_ptr<StandbyGuest>> guest = XenStandbyGuest::Create(without_vifs);
@@ -26,32 +26,10 @@ absl::StatusOr<std::unique_ptr<StandbyGuest>> LateVifsGuest::Create(
 }
 
 absl::Status LateVifsGuest::Run(uint64_t store_mfn) {
-  for (const replication::v1::Vif& vif : wanted_) {
-    absl::StatusOr<std::unique_ptr<VifBackend>> backend = VifBackend::Create(*store_, *ports_, ids().domid, vif);
-    if (!backend.ok()) return backend.status();
-    vifs_.push_back(*std::move(backend));
-  }
+  if (absl::Status status = vifs_->Create(description_, ids().domid); !status.ok()) return status;
   if (absl::Status status = guest_->Run(store_mfn); !status.ok()) return status;
-  Announce();
+  vifs_->Announce();
   return absl::OkStatus();
-}
-
-bool LateVifsGuest::AnnounceAgain() {
-  bool all_connected = true;
-  for (const std::unique_ptr<VifBackend>& vif : vifs_) {
-    const absl::StatusOr<bool> connected = vif->connected();
-    all_connected = all_connected && connected.ok() && *connected;
-  }
-  Announce();
-  return all_connected;
-}
-
-void LateVifsGuest::Announce() {
-  for (const std::unique_ptr<VifBackend>& vif : vifs_) {
-    if (absl::Status status = vif->Announce(); !status.ok()) {
-      LogWarning("can't announce ", vif->interface(), ": ", status.message());
-    }
-  }
 }
 
 }  // namespace romulus

@@ -2,7 +2,7 @@
 #define ROMULUS_TESTS_FAULTS_LATE_VIFS_GUEST_H_
 
 #include <memory>
-#include <vector>
+#include <optional>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -10,7 +10,7 @@
 #include "common/xen/xenstore.h"
 #include "proto/replication/v1/domain.pb.h"
 #include "secondary/target/standby_guest.h"
-#include "secondary/target/vif_backend.h"
+#include "secondary/target/vif_backends.h"
 
 namespace romulus {
 
@@ -24,19 +24,18 @@ class LateVifsGuest final : public StandbyGuest {
   absl::Status Run(uint64_t store_mfn) override;
   bool running() const override { return guest_->running(); }
   void Settle(uint64_t store_mfn, uint64_t console_mfn) override { guest_->Settle(store_mfn, console_mfn); }
-  bool AnnounceAgain() override;
+  bool AnnounceAgain() override { return vifs_->Announce(); }
   absl::Status Destroy() override { return guest_->Destroy(); }
   const StandbyDomainIds& ids() const override { return guest_->ids(); }
 
  private:
   LateVifsGuest() = default;
-  void Announce();
 
   std::unique_ptr<Xenstore> store_;
   std::unique_ptr<BridgePorts> ports_;
   std::unique_ptr<StandbyGuest> guest_;
-  std::vector<replication::v1::Vif> wanted_;
-  std::vector<std::unique_ptr<VifBackend>> vifs_;
+  replication::v1::DomainDescription description_;
+  std::optional<VifBackends> vifs_;
 };
 
 }  // namespace romulus
