@@ -3,7 +3,7 @@
 import pathlib
 import time
 
-from lab import failover, inventory, metrics, protected_pair, vif_drops
+from lab import backends, failover, inventory, metrics, protected_pair, vif_drops
 
 IN_CI = True
 BREAKS = {
@@ -58,6 +58,7 @@ def _protect_and_end(story, pair, client, way, end):
     hosts = pair.lab.hosts.values()
     before = {each.name: inventory.take(each) for each in hosts}
     story.step(f"protecting the guest, to end it by {way}")
+    watch = backends.Watch(pair.secondary.control)
     pair.create()
     pair.wait_protected()
     pair.wait_checkpoints(10)
@@ -65,6 +66,7 @@ def _protect_and_end(story, pair, client, way, end):
     story.step(failover.status_line(last))
     story.check(last.status.egress.dropped_packets == 0, f"the egress buffer dropped packets: {last}")
     _check_metrics(story, pair, last)
+    standby_vif = _check_backends(story, pair, last)
     held = inventory.difference(before["alpha"], inventory.take(pair.lab.alpha))
     story.check("ifb" in held and "log-dirty" in held, f"the inventory does not see protection: {held}")
     if story.broken == "regrafted":
@@ -77,6 +79,22 @@ def _protect_and_end(story, pair, client, way, end):
     client.wait_answers(20)
     inventory.check_same(story, before, hosts)
     story.check(not pair.standbys(), f"beta still knows standbys: {pair.standbys()}")
+    story.eventually(lambda: watch.of(standby_vif)[-1][0] == "DELETED", f"the watch does not see {standby_vif} go")
+    watch.close()
+    story.check([each[0] for each in watch.events].count("SYNCED") == 1 and watch.of(standby_vif)[0][0] == "CREATED" and
+                ("CHANGED", "CONNECTED") in watch.of(standby_vif), f"watched: {watch.of(standby_vif)}")
+
+
+def _check_backends(story, pair, last):
+    """Both agents list the vifs of their hosts; beta's is its own work. Returns the name of that."""
+    on_alpha = backends.listed(pair.primary.control)
+    guests = on_alpha.get(f"backends/vif-{last.status.domid}-0")
+    story.check(guests is not None and guests.state == "Connected" and not guests.managed, f"alpha lists {on_alpha}")
+    on_beta = backends.listed(pair.secondary.control)
+    made = [each for each in on_beta.values() if each.managed]
+    story.check(len(made) == 1 and made[0].kind == "vif" and made[0].state == "InitWait" and
+                made[0].phase == made[0].CONNECTED and made[0].script_outcome == made[0].OK, f"beta lists {on_beta}")
+    return made[0].name
 
 
 def _check_metrics(story, pair, last):
