@@ -26,8 +26,6 @@ constexpr uint32_t kLeastTransmitQueueLength = 1000;
 // The kernel takes an address in the request that creates, but no alias. Nothing is ever sent from it.
 constexpr char kAddress[] = "\x02ROMUL";
 constexpr int kAddressBytes = 6;
-constexpr size_t kLongestAlias = 255;
-
 uint32_t TransmitQueueLength(const NetworkLink& vif_link) {
   return std::max(vif_link.transmit_queue_length, kLeastTransmitQueueLength);
 }
@@ -136,7 +134,7 @@ absl::StatusOr<NetworkLink> AdoptIfb(NetlinkSocket& socket, const NetworkLink& f
   mark.adopted = IfbMark::Before{free_ifb.mtu, free_ifb.transmit_queue_length};
   NetworkLink link = free_ifb;
   link.alias = FormatIfbMark(mark);
-  if (link.alias.size() > kLongestAlias) {
+  if (link.alias.size() > kIfbMarkBytesMax) {
     return absl::InvalidArgumentError(absl::StrCat(link.alias, " is too long for the alias of ", link.name));
   }
   // The mark first: whoever dies in between leaves a device that is known, and given back as it was.

@@ -1,6 +1,7 @@
 #ifndef ROMULUS_NETBUF_IFB_LINK_H_
 #define ROMULUS_NETBUF_IFB_LINK_H_
 
+#include <cstddef>
 #include <optional>
 #include <string>
 
@@ -34,6 +35,7 @@ struct IfbMark {
   std::optional<Before> adopted;
 };
 std::string FormatIfbMark(const IfbMark& mark);
+inline constexpr size_t kIfbMarkBytesMax = 255;  // IFALIASZ - 1
 // Of the device's alias and name; nothing if it is not Romulus'.
 std::optional<IfbMark> ReadIfbMark(const NetworkLink& link);
 

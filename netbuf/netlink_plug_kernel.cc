@@ -24,8 +24,6 @@ constexpr int kTriesUntilDrained = 5000;
 // A packet that was past the filter when the filter went may reach the plug a moment later.
 constexpr int kTimesFoundEmpty = 5;
 
-constexpr size_t kLongestAlias = 255;
-
 bool SameCard(const Vif& a, const Vif& b) {
   return a.domid == b.domid && a.device_id == b.device_id && a.emulated == b.emulated;
 }
@@ -98,7 +96,7 @@ absl::StatusOr<PlugKernel::Installed> NetlinkPlugKernel::Install(const Vif& vif,
                                                                  uint32_t limit_bytes) {
   const std::string name = IfbName(vif);
   const std::string mark = FormatIfbMark({.protection = protection, .vif = vif, .adopted = {}});
-  if (name.size() >= IFNAMSIZ || mark.size() > kLongestAlias) {
+  if (name.size() >= IFNAMSIZ || mark.size() > kIfbMarkBytesMax) {
     return absl::InvalidArgumentError(absl::StrCat(name, " (", mark, ") is too long for a device's name or alias"));
   }
   absl::StatusOr<std::optional<NetworkLink>> vif_link = FindLink(*socket_, vif.name);

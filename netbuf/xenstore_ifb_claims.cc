@@ -32,14 +32,6 @@ absl::StatusOr<std::vector<std::string>> ListOrNothing(const XenstoreAccess& sto
   return names;
 }
 
-// Parents that nothing is in any more.
-absl::Status RemoveIfEmpty(XenstoreAccess& store, const std::string& path) {
-  const absl::StatusOr<std::vector<std::string>> children = store.List(path);
-  if (absl::IsNotFound(children.status())) return absl::OkStatus();
-  if (!children.ok()) return children.status();
-  return children->empty() ? store.Remove(path) : absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<IfbClaims::Turn>> XenstoreIfbClaims::TakeTurn() {
@@ -96,7 +88,7 @@ absl::Status XenstoreIfbClaims::Erase(const Vif& vif, const std::string& protect
       if (absl::Status status = transaction.Remove(path + node); !status.ok()) return status;
     }
     for (const std::string& parent : {path, NetbufPath(domain), absl::StrCat("/libxl/", domain, "/remus")}) {
-      if (absl::Status status = RemoveIfEmpty(transaction, parent); !status.ok()) return status;
+      if (absl::Status status = transaction.RemoveIfEmpty(parent); !status.ok()) return status;
     }
     return absl::OkStatus();
   });

@@ -236,12 +236,12 @@ void BackendListener::RunScript(const action::RunScript& todo) {
   run.online = todo.online;
   // The last time that its nodes are certain to be there.
   if (!todo.online) RememberLoop(todo.device);
-  const auto fail_later = [this, &todo, &run](absl::Status status) {
+  const auto end_later = [this, &todo, &run](absl::Status status) {
     run.timer = loop_.After(absl::ZeroDuration(),
                             [this, id = todo.run, device = todo.device, status] { ScriptEnded(id, device, status); });
   };
   const absl::StatusOr<HotplugNodes> nodes = backends_->ReadHotplugNodes(todo.device);
-  if (!nodes.ok()) return fail_later(nodes.status());
+  if (!nodes.ok()) return end_later(nodes.status());
   const bool without_script = todo.device.kind == DeviceKind::kVif && options_.vif_connector != nullptr &&
                               options_.vif_connector->Serves(todo.device, *nodes);
   if (without_script && todo.online) {
@@ -252,11 +252,11 @@ void BackendListener::RunScript(const action::RunScript& todo) {
     return;
   }
   // What was connected without a script goes with its backend.
-  if (without_script) return fail_later(absl::OkStatus());
+  if (without_script) return end_later(absl::OkStatus());
 
   const bool has_tap = todo.device.kind == DeviceKind::kVif && Exists(TapInterface(todo.device));
   absl::StatusOr<std::vector<HotplugCommand>> commands = HotplugCommands(todo.device, *nodes, todo.online, has_tap);
-  if (!commands.ok()) return fail_later(commands.status());
+  if (!commands.ok()) return end_later(commands.status());
   std::vector<ScriptRunner::Call> calls;
   if (todo.online && todo.again) {
     if (LeavesThingsBehind(todo.device)) {
@@ -264,7 +264,7 @@ void BackendListener::RunScript(const action::RunScript& todo) {
           HotplugCommands(todo.device, *nodes, /*online=*/false, has_tap);
       for (const HotplugCommand& command : *undo) calls.push_back(CallOf(command, /*may_fail=*/true));
     }
-    if (absl::Status status = backends_->ClearHotplugResult(todo.device); !status.ok()) return fail_later(status);
+    if (absl::Status status = backends_->ClearHotplugResult(todo.device); !status.ok()) return end_later(status);
   }
   for (HotplugCommand& command : *commands) {
     // As libxl: on the way out, go on after a failure.

@@ -169,11 +169,7 @@ absl::Status BackendStore::Remove(const DeviceKey& device) {
 
 // Best effort: who may remove a device's directory may not always remove those above.
 void BackendStore::RemoveIfEmpty(const std::string& path) {
-  const absl::Status ignored = store_.Transact([&](XenstoreAccess& transaction) {
-    const absl::StatusOr<std::vector<std::string>> left = transaction.List(path);
-    if (!left.ok()) return left.status();
-    return left->empty() ? transaction.Remove(path) : absl::OkStatus();
-  });
+  store_.Transact([&](XenstoreAccess& transaction) { return transaction.RemoveIfEmpty(path); }).IgnoreError();
 }
 
 absl::StatusOr<std::vector<uint32_t>> BackendStore::ListGuestRecords(size_t max) {

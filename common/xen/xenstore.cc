@@ -123,6 +123,13 @@ absl::Status XenstoreAccess::Remove(const std::string& path) {
   return absl::OkStatus();
 }
 
+absl::Status XenstoreAccess::RemoveIfEmpty(const std::string& path) {
+  const absl::StatusOr<std::vector<std::string>> children = List(path);
+  if (absl::IsNotFound(children.status())) return absl::OkStatus();
+  if (!children.ok()) return children.status();
+  return children->empty() ? Remove(path) : absl::OkStatus();
+}
+
 absl::Status XenstoreAccess::SetPermissions(const std::string& path,
                                             const std::vector<XenstorePermission>& permissions) {
   std::vector<xs_permissions> native;

@@ -47,6 +47,9 @@ class XenstoreAccess {
   absl::Status MakeDirectory(const std::string& path, const std::vector<XenstorePermission>& permissions);
   // With everything below it. OK if it does not exist.
   absl::Status Remove(const std::string& path);
+  // Where nothing is below it, whatever its own value. OK if something is, or if it does not exist. Two requests: use
+  // it in a transaction.
+  absl::Status RemoveIfEmpty(const std::string& path);
   absl::Status SetPermissions(const std::string& path, const std::vector<XenstorePermission>& permissions);
 
  protected:
