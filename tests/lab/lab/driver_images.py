@@ -6,10 +6,8 @@ libxenstore, but no rights over the host. Its memory is its initramfs' and littl
 
 import collections
 import pathlib
-import re
-import subprocess
 
-from . import archive, binaries, cache, elf, images, packages, progress
+from . import binaries, cache, images, packages, progress
 
 LAB = pathlib.Path(__file__).resolve().parent.parent
 
@@ -33,40 +31,16 @@ GUEST_APPLETS = "sh mount cat insmod ip sleep echo dd sha256sum ping ls sync hea
 class DriverBuilder(images.Dom0Builder):
     """The same layout as dom0's, with less in it."""
 
+    LIBRARIES = LIBRARIES
+    MODULES = MODULES
+
     def programs(self):
         for name in PROGRAMS:
             found = self._found["gawk" if name == "awk" else name]
             self.add(f"usr/bin/{name}", found)
         self.add(f"{images.XEN_BIN}/xl", self._tree / images.XEN_BIN / "xl")
         self._cpio.link("usr/sbin/xl", f"/{images.XEN_BIN}/xl")
-        for script in sorted((self._tree / "etc/xen/scripts").iterdir()):
-            self.add(f"etc/xen/scripts/{script.name}", script)
-        self._cpio.link("usr/bin/sh", "dash")
-        busybox = self._found["busybox"]
-        self.add("usr/bin/busybox", busybox)
-        applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
-        for applet in applets:
-            if f"usr/bin/{applet}" not in self._cpio:
-                self._cpio.link(f"usr/bin/{applet}", "busybox")
-
-    def libraries(self):
-        abseil = {name for name in self._libraries if re.fullmatch(r"libabsl_.*\.so\.20220623", name)}
-        wanted = set(LIBRARIES) | abseil | elf.needed(self._elves)
-        done = set()
-        while wanted - done:
-            found = [self._libraries[name].resolve() for name in sorted(wanted - done)]
-            done |= wanted
-            wanted |= elf.needed(found)
-        for name in sorted(done):
-            folder = "usr/lib64" if name.startswith("ld-linux") else "usr/lib/x86_64-linux-gnu"
-            self.add(f"{folder}/{name}", self._libraries[name], executable=True)
-
-    def modules(self, modules):
-        order = modules.closure(MODULES)
-        base = f"usr/lib/modules/{modules.release}"
-        for name in order:
-            self.add(f"{base}/{modules.path(name).relative_to(modules.root)}", modules.path(name))
-        self._cpio.file(f"{base}/modules.dep", modules.dependency_file(order).encode())
+        self.scripts_and_shell()
 
 
 def _driver_cpio(path, tree, modules):
@@ -80,28 +54,13 @@ def _driver_cpio(path, tree, modules):
     driver.close()
 
 
-def _guest_cpio(path, tree, modules):
-    cpio = archive.Archive(path)
-    for name in ("proc", "sys", "dev", "tmp"):
-        cpio.directory(name)
-    cpio.file("init", (LAB / "driver/guest_init").read_bytes(), executable=True)
-    cpio.file("bin/busybox", (tree / "bin/busybox").read_bytes(), executable=True)
-    for applet in GUEST_APPLETS:
-        cpio.link(f"bin/{applet}", "busybox")
-    cpio.file("bin/command_server", binaries.build("command_server").read_bytes(), executable=True)
-    order = modules.closure(images.GUEST_MODULES)
-    for name in order:
-        cpio.file(f"modules/{name}.ko", modules.path(name).read_bytes())
-    cpio.file("modules/order", "".join(f"{name}.ko\n" for name in order).encode())
-    cpio.close()
-
-
 def _build(directory):
     tree = packages.tree()
     modules = images.Modules(tree)
     with progress.phase("making the driver domain's images"):
         _driver_cpio(directory / "driver.cpio", tree, modules)
-        _guest_cpio(directory / "device_guest.cpio", tree, modules)
+        images.guest_cpio(directory / "device_guest.cpio", modules, tree / "bin/busybox", "driver/guest_init",
+                          GUEST_APPLETS, "command_server")
 
 
 def _inputs():

@@ -57,6 +57,7 @@ virtio_pci virtio_net virtio_blk xenfs xen-privcmd xen-evtchn xen-gntdev xen-gnt
 loop ifb tun sch_plug act_mirred act_gact cls_u32 cls_matchall sch_ingress sch_netem sch_prio
 """.split()
 GUEST_MODULES = ["xen-netfront", "xen-blkfront"]
+GUEST_APPLETS = "sh mount cat insmod ip sleep echo".split()
 
 
 class Modules:
@@ -112,6 +113,9 @@ def _merged(path):
 
 
 class Dom0Builder:
+    LIBRARIES = AGENT_LIBRARIES
+    MODULES = DOM0_MODULES
+
     def __init__(self, tree, cpio_path):
         self._tree = tree
         self._cpio = archive.Archive(cpio_path)
@@ -153,9 +157,13 @@ class Dom0Builder:
         for name in XEN_PROGRAMS:
             self.add(f"{XEN_BIN}/{name}", self._tree / XEN_BIN / name)
         self._cpio.link("usr/sbin/xl", f"/{XEN_BIN}/xl")
+        self._cpio.file("etc/xen/xl.conf", b"autoballoon=0\n")
+        self.scripts_and_shell()
+
+    def scripts_and_shell(self):
+        """Xen's hotplug scripts, and all of busybox that no real program is there for."""
         for script in sorted((self._tree / "etc/xen/scripts").iterdir()):
             self.add(f"etc/xen/scripts/{script.name}", script)
-        self._cpio.file("etc/xen/xl.conf", b"autoballoon=0\n")
         # Not busybox' shell: Debian's prefers its own applets to the real programs (ip, tc, awk).
         self._cpio.link("usr/bin/sh", "dash")
         busybox = self._found["busybox"]
@@ -168,7 +176,7 @@ class Dom0Builder:
     def libraries(self):
         # Which of Abseil's many libraries a program pulls in changes with every line of it: take the package whole.
         abseil = {name for name in self._libraries if re.fullmatch(r"libabsl_.*\.so\.20220623", name)}
-        wanted = set(AGENT_LIBRARIES) | abseil | elf.needed(self._elves)
+        wanted = set(self.LIBRARIES) | abseil | elf.needed(self._elves)
         done = set()
         while wanted - done:
             batch = [self._libraries[name] for name in sorted(wanted - done) if name in self._libraries]
@@ -182,7 +190,7 @@ class Dom0Builder:
             self.add(f"{folder}/{name}", self._libraries[name], executable=True)
 
     def modules(self, modules):
-        order = modules.closure(DOM0_MODULES)
+        order = modules.closure(self.MODULES)
         base = f"usr/lib/modules/{modules.release}"
         for name in order:
             self.add(f"{base}/{modules.path(name).relative_to(modules.root)}", modules.path(name))
@@ -195,15 +203,16 @@ class Dom0Builder:
         self._cpio.close()
 
 
-def _guest_cpio(path, modules, busybox):
+def guest_cpio(path, modules, busybox, init, applets, program):
+    """A guest's initramfs: `init` runs what `program` names, which is compiled for it."""
     cpio = archive.Archive(path)
     for name in ("proc", "sys", "dev", "tmp"):
         cpio.directory(name)
-    cpio.file("init", (LAB / "guest/init").read_bytes(), executable=True)
+    cpio.file("init", (LAB / init).read_bytes(), executable=True)
     cpio.file("bin/busybox", busybox.read_bytes(), executable=True)
-    for applet in ("sh", "mount", "cat", "insmod", "ip", "sleep", "echo"):
+    for applet in applets:
         cpio.link(f"bin/{applet}", "busybox")
-    cpio.file("bin/ledger_service", binaries.build("ledger_service").read_bytes(), executable=True)
+    cpio.file(f"bin/{program}", binaries.build(program).read_bytes(), executable=True)
     order = modules.closure(GUEST_MODULES)
     for name in order:
         cpio.file(f"modules/{name}.ko", modules.path(name).read_bytes())
@@ -219,7 +228,7 @@ def _build(directory):
             shutil.copyfileobj(packed, unpacked)
         kernel = elf.vmlinux_of((tree / f"boot/vmlinuz-{modules.release}").read_bytes())
         (directory / "vmlinux").write_bytes(kernel)
-        _guest_cpio(directory / "guest.cpio", modules, tree / "bin/busybox")
+        guest_cpio(directory / "guest.cpio", modules, tree / "bin/busybox", "guest/init", GUEST_APPLETS, "ledger_service")
         dom0 = Dom0Builder(tree, directory / "dom0.cpio")
         dom0.layout()
         dom0.bytes("init", (LAB / "dom0/init").read_bytes(), executable=True)
