@@ -158,10 +158,17 @@ class ProtectedPair:
         return reached
 
     def wait_checkpoints(self, count, timeout_s=300, on_status=None):
-        """Waits until `count` checkpoints are committed; on_status(protection) is called about once per second."""
+        """Waits until `count` checkpoints are committed; on_status(protection) is called about once per second. Without
+        it, a line says every 5 seconds how many there are."""
+
+        def tell(protection):
+            got = protection.status.checkpoints_committed if protection else 0
+            progress.say(f"{got} of {count} checkpoints")
+
         following = watch.protection(self.primary, PROTECTION, period_ms=1000, on_change=on_status)
         try:
-            reached = following.wait(lambda each: each.status.checkpoints_committed >= count, timeout_s)
+            reached = following.wait(lambda each: each.status.checkpoints_committed >= count, timeout_s, 5,
+                                     None if on_status else tell)
         finally:
             following.stop()
         if reached is None:

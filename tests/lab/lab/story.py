@@ -43,11 +43,17 @@ class Story:
             raise Failed(why)
 
     def eventually(self, condition, why, timeout_s=30, every_s=0.2):
-        """Waits until `condition()` is true and returns its value; Failed(why) if that takes too long."""
-        deadline = time.monotonic() + timeout_s
+        """Waits until `condition()` is true and returns its value; Failed(why) if that takes too long. Says every 5
+        seconds that it waits."""
+        started = time.monotonic()
+        said_at = started
         while not (value := condition()):
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now > started + timeout_s:
                 raise Failed(f"{why} (waited {timeout_s} s)")
+            if now > said_at + 5:
+                said_at = now
+                self.step(f"... for {now - started:.0f} s")
             time.sleep(every_s)
         return value
 
