@@ -13,6 +13,7 @@ _LIBRARIES = {
     "grpc_reflection": ("libgrpc++-dev", ["grpc++_reflection"], ["grpc"]),
     "gtest": ("libgtest-dev", ["gtest"], []),
     "gtest_main": ("libgtest-dev", ["gtest_main"], ["gtest"]),
+    "lz4": ("liblz4-dev", ["lz4"], []),
     "nl_route": ("libnl-route-3-dev", ["nl-route-3", "nl-3"], []),
     "prometheus": ("prometheus-cpp-dev", ["prometheus-cpp-pull", "prometheus-cpp-core"], []),
     "protobuf": ("libprotobuf-dev", ["protobuf"], []),
@@ -21,6 +22,7 @@ _LIBRARIES = {
     "xenguest": ("libxen-dev", ["xenguest"], ["xenctrl"]),
     "xenstore": ("libxen-dev", ["xenstore"], []),
     "xxhash": ("libxxhash-dev", ["xxhash"], []),
+    "zstd": ("libzstd-dev", ["zstd"], []),
 }
 
 _INCLUDE_DIRECTORIES = {"nl_route": ["libnl3"]}
