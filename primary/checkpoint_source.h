@@ -27,6 +27,21 @@ namespace romulus {
 // the source, except OnEnded.
 class CheckpointSource {
  public:
+  // Where a pause goes, as the source measured it, one part after the other. Zero: it does not measure that one. Their
+  // sum (without finish_resume) is Captured::pause, but for rounding and the little that lies between two.
+  struct PauseParts {
+    absl::Duration acknowledge;   // From the suspend request to the guest's own acknowledgement; zero: it was not seen.
+    absl::Duration suspend;       // From there until it was suspended.
+    absl::Duration dirty_bitmap;  // Taking the dirty bitmap from the hypervisor and finding the pages in it.
+    absl::Duration page_copy;     // Their types and their contents, into staging memory.
+    absl::Duration vcpu_state;    // What is not memory: vCPUs, HVM context and parameters, time.
+    absl::Duration permit_wait;   // For PermitResume, as far as it did not come while all that was done.
+    absl::Duration resume;        // Until the vCPUs ran again.
+    // Outside the pause: what is left to do after it (xenstore), of the checkpoint before this one: a checkpoint does
+    // not wait for it.
+    absl::Duration finish_resume;
+  };
+
   struct Captured {
     uint64_t epoch = 0;
     // Null for epoch 1, whose bytes flow through Observer::OnSeeding's reader.
@@ -34,10 +49,14 @@ class CheckpointSource {
     uint64_t length = 0;
     uint64_t dirty_pages = 0;
     absl::Duration pause;
-    // Parts of the pause.
+    PauseParts parts;
+    // Coarser parts of the pause: request to suspended; suspended to whole in staging; the resume itself.
     absl::Duration suspend;
     absl::Duration copy;
     absl::Duration resume;
+    // What the checkpoint found of the staging bound, if the source has one: it did not fit, and was taken all the same
+    // (how: HelperCheckpointSource). Counted since Start.
+    uint64_t oversized_checkpoints = 0;
   };
 
   class Observer {

@@ -26,6 +26,22 @@ struct Arguments {
   bool permit = true;
 };
 
+std::string PartsInWords(const CheckpointSource::PauseParts& parts) {
+  std::string words;
+  const auto part = [&words](const char* name, absl::Duration duration) {
+    absl::StrAppend(&words, words.empty() ? " (" : ", ", name, " ", absl::FormatDuration(duration));
+  };
+  part("acknowledge", parts.acknowledge);
+  part("suspend", parts.suspend);
+  part("dirty bitmap", parts.dirty_bitmap);
+  part("page copy", parts.page_copy);
+  part("vcpu state", parts.vcpu_state);
+  part("permit wait", parts.permit_wait);
+  part("resume", parts.resume);
+  part("outside: finish of the one before", parts.finish_resume);
+  return words + ")";
+}
+
 class CaptureTool final : public CheckpointSource::Observer {
  public:
   CaptureTool(EventLoop& loop, Arguments arguments)
@@ -54,8 +70,7 @@ class CaptureTool final : public CheckpointSource::Observer {
   void OnCaptured(CheckpointSource::Captured captured) override {
     pauses_ms_.push_back(absl::ToDoubleMilliseconds(captured.pause));
     LogInfo("checkpoint ", captured.epoch, ": ", captured.dirty_pages, " pages, ", captured.length, " bytes, pause ",
-            absl::FormatDuration(captured.pause), " (suspend ", absl::FormatDuration(captured.suspend), ", copy ",
-            absl::FormatDuration(captured.copy), ", resume ", absl::FormatDuration(captured.resume), ")");
+            absl::FormatDuration(captured.pause), PartsInWords(captured.parts));
     if (seeder_.joinable()) seeder_.join();
     if (captured.reader != nullptr) Drain(*captured.reader);
     if (captured.epoch >= arguments_.checkpoints) {

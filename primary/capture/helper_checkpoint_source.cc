@@ -26,6 +26,19 @@ constexpr absl::Duration kLongestSettle = absl::Seconds(3);
 // For what a helper does beside the waits whose limits it was given.
 constexpr absl::Duration kSlack = absl::Seconds(15);
 
+CheckpointSource::PauseParts FromProto(const helper::v1::PauseParts& parts) {
+  CheckpointSource::PauseParts result;
+  result.acknowledge = absl::Microseconds(parts.acknowledge_us());
+  result.suspend = absl::Microseconds(parts.suspend_us());
+  result.dirty_bitmap = absl::Microseconds(parts.dirty_bitmap_us());
+  result.page_copy = absl::Microseconds(parts.page_copy_us());
+  result.vcpu_state = absl::Microseconds(parts.vcpu_state_us());
+  result.permit_wait = absl::Microseconds(parts.permit_wait_us());
+  result.resume = absl::Microseconds(parts.resume_us());
+  result.finish_resume = absl::Microseconds(parts.finish_resume_us());
+  return result;
+}
+
 }  // namespace
 
 // A reader ends on whatever thread lets go of it last, perhaps long after the source and its loop.
@@ -217,6 +230,8 @@ void HelperCheckpointSource::OnCaptured(const helper::v1::Captured& captured) {
   result.suspend = absl::Microseconds(suspended_.suspend_us());
   result.copy = absl::Microseconds(captured.copy_us());
   result.resume = absl::Microseconds(captured.resume_us());
+  result.parts = FromProto(captured.parts());
+  result.oversized_checkpoints = captured.oversized_checkpoints();
   if (epoch_ == 1) {
     seeding_->SetTail(std::move(reader));
     // From now on it is the link's alone: its end frees the staging file.

@@ -58,6 +58,7 @@ bool SaveSession::Suspend() {
     return false;
   }
   suspended_at_ = now_();
+  acknowledge_ = times->acknowledge;
   // From here on nothing that is written can block: the file is memory. And the first time, the pipe's reader sees the
   // end of file, though not the end of the checkpoint.
   signal_.BreakWritesOf(-1);
@@ -102,6 +103,13 @@ bool SaveSession::PostCopy() {
   captured.set_pause_us(Microseconds(running_at - requested_at_));
   captured.set_copy_us(Microseconds(copied_at - suspended_at_));
   captured.set_resume_us(Microseconds(running_at - resume_at));
+  helper::v1::PauseParts& parts = *captured.mutable_parts();
+  parts.set_acknowledge_us(Microseconds(acknowledge_));
+  parts.set_suspend_us(Microseconds(suspended_at_ - requested_at_ - acknowledge_));
+  parts.set_page_copy_us(Microseconds(copied_at - suspended_at_));
+  parts.set_permit_wait_us(Microseconds(resume_at - copied_at));
+  parts.set_resume_us(Microseconds(running_at - resume_at));
+  parts.set_finish_resume_us(Microseconds(finish_resume_));
   return true;
 }
 
@@ -115,7 +123,11 @@ bool SaveSession::Checkpoint() {
     stop_ = true;
     return false;
   }
-  if (status.ok()) status = guest_.FinishResume();
+  if (status.ok()) {
+    const absl::Duration begun = now_();
+    status = guest_.FinishResume();
+    finish_resume_ = now_() - begun;
+  }
   if (!status.ok()) {
     Fail(Failed::LIBXENGUEST, status);
     return false;

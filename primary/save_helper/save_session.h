@@ -74,7 +74,9 @@ class SaveSession {
   // Of the current epoch.
   absl::Duration requested_at_;
   absl::Duration suspended_at_;
+  absl::Duration acknowledge_;
   helper::v1::HelperToAgent captured_;
+  absl::Duration finish_resume_;  // Of the one before.
 };
 
 }  // namespace romulus

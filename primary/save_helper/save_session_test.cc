@@ -25,6 +25,7 @@ class FakeGuest final : public SuspendableGuest {
  public:
   absl::StatusOr<SuspendTimes> Suspend(absl::Duration) override {
     story += "suspend ";
+    now += absl::Milliseconds(3);
     if (!suspend_status.ok()) return suspend_status;
     return SuspendTimes{absl::Milliseconds(2), absl::Milliseconds(3)};
   }
@@ -40,6 +41,7 @@ class FakeGuest final : public SuspendableGuest {
   absl::Status CheckAlive() override { return alive; }
 
   std::string story;
+  absl::Duration now;
   absl::Status suspend_status;
   absl::Status alive;
   UniqueFd events{eventfd(0, EFD_NONBLOCK)};
@@ -56,7 +58,7 @@ class SaveSessionTest : public testing::Test {
     files_[1] = memfd_create("second", MFD_CLOEXEC);
     staging_ = std::make_unique<StagingFiles>(UniqueFd(ends[1]), UniqueFd(dup(files_[0])), UniqueFd(dup(files_[1])));
     session_ = std::make_unique<SaveSession>(
-        *helper_, guest_, *staging_, *stop_, [this] { return now_ += absl::Milliseconds(1); },
+        *helper_, guest_, *staging_, *stop_, [this] { return guest_.now += absl::Milliseconds(1); },
         SaveSession::Options{absl::Seconds(1), absl::Milliseconds(20), 1000});
   }
   ~SaveSessionTest() override {
@@ -111,7 +113,6 @@ class SaveSessionTest : public testing::Test {
   UniqueFd pipe_;
   int files_[2];
   std::unique_ptr<StagingFiles> staging_;
-  absl::Duration now_;
   std::unique_ptr<SaveSession> session_;
 };
 
@@ -145,6 +146,12 @@ TEST_F(SaveSessionTest, TheFirstSuspendEndsThePipeAndFilesTakeTurns) {
     EXPECT_EQ(captured.dirty_pages(), epoch == 1 ? 3 : epoch == 2 ? 7 : 1);
     EXPECT_EQ(captured.length(), epoch == 2 ? (PageData(2) + PageData(5)).size() : PageData(epoch == 1 ? 3 : 1).size());
     EXPECT_GT(captured.pause_us(), captured.copy_us() + captured.resume_us());
+    const helper::v1::PauseParts& parts = captured.parts();
+    EXPECT_EQ(parts.acknowledge_us(), 2000);  // As FakeGuest says.
+    EXPECT_EQ(parts.acknowledge_us() + parts.suspend_us() + parts.dirty_bitmap_us() + parts.page_copy_us() +
+                  parts.vcpu_state_us() + parts.permit_wait_us() + parts.resume_us(),
+              captured.pause_us());
+    EXPECT_EQ(parts.finish_resume_us() > 0, epoch > 1) << "of the checkpoint before";
   }
   EXPECT_EQ(Staged(0, PageData(1).size()), PageData(1));
   EXPECT_EQ(Staged(1, PageData(2).size()), PageData(2));
