@@ -1,0 +1,56 @@
+#ifndef ROMULUS_COMMON_CODEC_PAGE_INDEX_H_
+#define ROMULUS_COMMON_CODEC_PAGE_INDEX_H_
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace romulus {
+
+// Which page is in which slot of the cache, and which one goes: the encoder's alone. Pure; not thread safe.
+//
+// Eviction is by the clock rule with a short hand: a page that was found since the hand last came by is spared, and a
+// newcomer that finds only such pages within reach is not taken. So a guest that writes to more pages than there are
+// slots, round and round, keeps a part of them in the cache, where evicting the oldest would always evict the page
+// that is needed next.
+class PageIndex {
+ public:
+  explicit PageIndex(uint32_t slots);
+
+  // Marks it as used.
+  std::optional<uint32_t> Find(uint64_t key);
+  // A slot for a key that is not there. may_evict false: only a free one.
+  std::optional<uint32_t> Insert(uint64_t key, bool may_evict);
+  void Erase(uint64_t key);
+  void Clear();
+
+  uint32_t used() const { return used_; }
+  uint64_t evictions() const { return evictions_; }
+
+ private:
+  static constexpr int kReach = 8;
+  static constexpr uint32_t kEmpty = ~uint32_t{0};
+  struct Slot {
+    uint64_t key = 0;
+    bool used = false;
+    bool referenced = false;
+  };
+
+  size_t Home(uint64_t key) const;
+  // Where in table_ it is, or the empty place where it would go.
+  size_t Locate(uint64_t key) const;
+  void RemoveAt(size_t place);
+  std::optional<uint32_t> FreeSlot(bool may_evict);
+
+  std::vector<Slot> slots_;
+  std::vector<uint32_t> free_;
+  uint32_t fresh_ = 0;           // Slots from here on were never used.
+  std::vector<uint32_t> table_;  // Slot numbers, open addressing; at most half full.
+  uint32_t hand_ = 0;
+  uint32_t used_ = 0;
+  uint64_t evictions_ = 0;
+};
+
+}  // namespace romulus
+
+#endif  // ROMULUS_COMMON_CODEC_PAGE_INDEX_H_
