@@ -3,9 +3,11 @@
 // word (tests/lab/ledger/checker.h).
 //
 // Reads commands from stdin, one per line: `mark` (the moment of the cut), `stop`, `rate PER_SECOND`, `dirty
-// PAGES_PER_SECOND WORKING_SET_PAGES`. SIGTERM and end of stdin mean `stop`. Writes JSON lines to stdout: {"event":"connected"}, one
-// {"event":"stats"} per period, at last {"event":"verdict"}. Durations in milliseconds. Exits 0 if nothing was
-// forgotten, contradicted or unverifiable and no TCP connection was lost, 1 if something was, 2 if it could not tell.
+// PAGES_PER_SECOND WORKING_SET_PAGES`, `window` (the times of the answers since the last one, and what the guest has
+// dirtied). SIGTERM and end of stdin mean `stop`. Writes JSON lines to stdout: {"event":"connected"}, one
+// {"event":"stats"} per period, {"event":"window"} and {"event":"dirtied"} where asked for, at last
+// {"event":"verdict"}. Durations in milliseconds. Exits 0 if nothing was forgotten, contradicted or unverifiable and no
+// TCP connection was lost, 1 if something was, 2 if it could not tell.
 //
 // One thread, one poll loop.
 #include <arpa/inet.h>
@@ -101,7 +103,8 @@ std::string JsonString(const std::string& text) {
 class Client {
  public:
   explicit Client(const Options& options)
-      : options_(options), client_id_((static_cast<uint64_t>(getpid()) << 32) ^ static_cast<uint64_t>(time(nullptr))),
+      : options_(options),
+        client_id_((static_cast<uint64_t>(getpid()) << 32) ^ static_cast<uint64_t>(time(nullptr))),
         rate_per_second_(options.rate_per_second) {
     address_.sin_family = AF_INET;
     address_.sin_port = htons(kLedgerPort);
@@ -275,6 +278,11 @@ class Client {
       return;
     }
     if (reply.kind == MessageKind::kDirty) return;
+    if (reply.kind == MessageKind::kDirtied) {
+      printf("{\"event\":\"dirtied\",\"pages\":%" PRIu64 ",\"guest_us\":%" PRIu64 "}\n", reply.counter, reply.chain);
+      fflush(stdout);
+      return;
+    }
     HistoryEntry answer{reply.counter, reply.client_id, reply.request_id, reply.chain};
     auto asked = channel.asked_at_ms.find(reply.request_id);
     if (reply.kind != MessageKind::kAsk || reply.client_id != client_id_ ||
@@ -291,6 +299,7 @@ class Client {
     if (asked == channel.asked_at_ms.end()) return;  // a datagram delivered twice
     double asked_ms = asked->second;
     channel.asked_at_ms.erase(asked);
+    rtt_window_.values.push_back(now - asked_ms);
     if (!mark_ms_) {
       rtt_before_.values.push_back(now - asked_ms);
     } else if (asked_ms > *mark_ms_) {
@@ -326,15 +335,29 @@ class Client {
       } else if (sscanf(line.c_str(), "rate %lf", &rate) == 1 && rate > 0) {
         rate_per_second_ = rate;
       } else if (sscanf(line.c_str(), "dirty %" SCNu64 " %" SCNu64, &pages, &working_set) == 2) {
-        for (Channel& channel : channels_) {
-          if (!channel.tcp || channel.lost) continue;
-          Send(channel, {kLedgerMagic, kLedgerVersion, MessageKind::kDirty, client_id_, 0, pages, working_set});
-          break;
-        }
+        SendOnTcp({kLedgerMagic, kLedgerVersion, MessageKind::kDirty, client_id_, 0, pages, working_set});
+      } else if (line == "window") {
+        Window();
+        SendOnTcp({kLedgerMagic, kLedgerVersion, MessageKind::kDirtied, client_id_, 0, 0, 0});
       } else {
         fprintf(stderr, "ledger_client: unknown command: %s\n", line.c_str());
       }
     }
+  }
+
+  void SendOnTcp(const Message& request) {
+    for (Channel& channel : channels_) {
+      if (!channel.tcp || channel.lost) continue;
+      Send(channel, request);
+      return;
+    }
+  }
+
+  void Window() {
+    printf("{\"event\":\"window\",\"answers\":%zu,\"rtt_ms\":{\"p50\":%.3f,\"p99\":%.3f}}\n", rtt_window_.values.size(),
+           rtt_window_.At(0.5), rtt_window_.At(0.99));
+    fflush(stdout);
+    rtt_window_.values.clear();
   }
 
   int OpenTcp() const {
@@ -438,8 +461,9 @@ class Client {
       }
     }
     std::sort(unanswered.begin(), unanswered.end());
-    std::string out = "{\"asked\":" + std::to_string(datagrams_asked_) + ",\"questions_lost\":" +
-                      std::to_string(questions_lost) + ",\"answers_lost\":" + std::to_string(answers_lost) +
+    std::string out = "{\"asked\":" + std::to_string(datagrams_asked_) +
+                      ",\"questions_lost\":" + std::to_string(questions_lost) +
+                      ",\"answers_lost\":" + std::to_string(answers_lost) +
                       ",\"not_sent_by_client\":" + std::to_string(datagrams_not_sent_) +
                       ",\"dropped_by_full_service\":" + std::to_string(service.counter) +
                       ",\"not_sent_by_service\":" + std::to_string(service.chain) +
@@ -525,6 +549,7 @@ class Client {
   std::optional<double> mark_ms_;
   std::optional<double> first_reply_ms_;
   std::optional<double> first_tcp_reply_ms_;
+  Distribution rtt_window_;
   Distribution rtt_before_;
   Distribution rtt_after_;
 };
@@ -536,15 +561,24 @@ bool Parse(int argc, char** argv, Options& options) {
     if (equals == std::string_view::npos) return false;
     std::string_view name = argument.substr(0, equals);
     const char* value = argv[i] + equals + 1;
-    if (name == "--server") options.server = value;
-    else if (name == "--tcp") options.tcp = atoi(value);
-    else if (name == "--udp") options.udp = atoi(value);
-    else if (name == "--rate") options.rate_per_second = atof(value);
-    else if (name == "--seconds") options.seconds = atof(value);
-    else if (name == "--stats-ms") options.stats_ms = atof(value);
-    else if (name == "--drain-ms") options.drain_ms = atof(value);
-    else if (name == "--connect-ms") options.connect_ms = atof(value);
-    else return false;
+    if (name == "--server")
+      options.server = value;
+    else if (name == "--tcp")
+      options.tcp = atoi(value);
+    else if (name == "--udp")
+      options.udp = atoi(value);
+    else if (name == "--rate")
+      options.rate_per_second = atof(value);
+    else if (name == "--seconds")
+      options.seconds = atof(value);
+    else if (name == "--stats-ms")
+      options.stats_ms = atof(value);
+    else if (name == "--drain-ms")
+      options.drain_ms = atof(value);
+    else if (name == "--connect-ms")
+      options.connect_ms = atof(value);
+    else
+      return false;
   }
   return options.rate_per_second > 0 && options.stats_ms > 0 && options.tcp >= 0 && options.udp >= 0;
 }
@@ -555,8 +589,9 @@ bool Parse(int argc, char** argv, Options& options) {
 int main(int argc, char** argv) {
   romulus::lab::Options options;
   if (!romulus::lab::Parse(argc, argv, options)) {
-    fprintf(stderr, "usage: ledger_client [--server=IP] [--tcp=N] [--udp=N] [--rate=PER_SECOND] [--seconds=S] "
-                    "[--stats-ms=MS] [--drain-ms=MS] [--connect-ms=MS]\n");
+    fprintf(stderr,
+            "usage: ledger_client [--server=IP] [--tcp=N] [--udp=N] [--rate=PER_SECOND] [--seconds=S] "
+            "[--stats-ms=MS] [--drain-ms=MS] [--connect-ms=MS]\n");
     return 2;
   }
   signal(SIGPIPE, SIG_IGN);

@@ -14,9 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -25,14 +24,11 @@
 #include <unordered_map>
 #include <vector>
 
+#include "tests/lab/guest/memory_dirtier.h"
 #include "tests/lab/ledger/protocol.h"
 
 namespace romulus::lab {
 namespace {
-
-constexpr size_t kPageSize = 4096;
-constexpr int kDirtyTicksPerSecond = 100;
-constexpr uint64_t kMostWorkingSetPages = 1u << 20;
 
 [[noreturn]] void Die(const char* what) {
   perror(what);
@@ -73,59 +69,6 @@ class Ledger {
   uint64_t last_counter_ = 0;
   uint64_t chain_ = 0;
   std::vector<HistoryEntry> entries_;
-};
-
-// Writes one word into each of `pages_per_second` pages, walking through a working set in steps of 10 ms.
-class MemoryDirtier {
- public:
-  MemoryDirtier() : timer_(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)) {
-    if (timer_ < 0) Die("timerfd_create");
-  }
-
-  int timer() const { return timer_; }
-
-  // False if the working set can't be had.
-  bool Set(uint64_t pages_per_second, uint64_t working_set_pages) {
-    if (working_set_pages > kMostWorkingSetPages || (pages_per_second > 0 && working_set_pages == 0)) return false;
-    if (memory_ != nullptr) munmap(memory_, working_set_pages_ * kPageSize);
-    memory_ = nullptr;
-    pages_per_second_ = 0;
-    if (pages_per_second > 0) {
-      void* memory = mmap(nullptr, working_set_pages * kPageSize, PROT_READ | PROT_WRITE,
-                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-      if (memory == MAP_FAILED) return false;
-      memory_ = static_cast<char*>(memory);
-      working_set_pages_ = working_set_pages;
-      pages_per_second_ = pages_per_second;
-    }
-    // No timer while idle: a quiet guest must stay quiet.
-    itimerspec every{};
-    if (pages_per_second > 0) every.it_interval.tv_nsec = every.it_value.tv_nsec = 1'000'000'000 / kDirtyTicksPerSecond;
-    if (timerfd_settime(timer_, 0, &every, nullptr) != 0) Die("timerfd_settime");
-    return true;
-  }
-
-  void Tick() {
-    uint64_t ticks = 0;
-    if (read(timer_, &ticks, sizeof(ticks)) != sizeof(ticks) || memory_ == nullptr) return;
-    // After a stall, don't make up for more than one second.
-    owed_ += std::min<uint64_t>(ticks, kDirtyTicksPerSecond) * pages_per_second_;
-    for (; owed_ >= kDirtyTicksPerSecond; owed_ -= kDirtyTicksPerSecond) {
-      ++writes_;
-      memcpy(memory_ + (next_page_ * kPageSize) + (writes_ * 8) % kPageSize, &writes_, sizeof(writes_));
-      next_page_ = (next_page_ + 1) % working_set_pages_;
-    }
-    next_page_ = working_set_pages_ == 0 ? 0 : next_page_ % working_set_pages_;
-  }
-
- private:
-  int timer_;
-  char* memory_ = nullptr;
-  uint64_t working_set_pages_ = 0;
-  uint64_t pages_per_second_ = 0;
-  uint64_t next_page_ = 0;
-  uint64_t owed_ = 0;
-  uint64_t writes_ = 0;
 };
 
 struct Connection {
@@ -196,6 +139,12 @@ class Service {
     }
   }
 
+  static uint64_t Microseconds() {
+    timespec now{};
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return now.tv_sec * 1'000'000u + now.tv_nsec / 1000;
+  }
+
   bool Valid(const Message& message) const {
     return message.magic == kLedgerMagic && message.version == kLedgerVersion;
   }
@@ -219,6 +168,10 @@ class Service {
         break;
       case MessageKind::kDirty:
         if (!dirtier_.Set(request.counter, request.chain)) reply.counter = reply.chain = 0;
+        break;
+      case MessageKind::kDirtied:
+        reply.counter = dirtier_.pages_written();
+        reply.chain = Microseconds();
         break;
       default:
         return;

@@ -13,14 +13,14 @@ LAB = pathlib.Path(__file__).resolve().parent.parent
 REPOSITORY = LAB.parent.parent
 
 SOURCES = {
-    "ledger_service": ["guest/ledger_service.cc"],
+    "ledger_service": ["guest/ledger_service.cc", "guest/memory_dirtier.cc"],
     "numbered_sender": ["guest/numbered_sender.cc"],
     "ledger_client": ["client/ledger_client.cc", "ledger/checker.cc"],
     "command_server": ["dom0/command_server.cc"],
     "as_user": ["dom0/as_user.cc"],
 }
 HEADERS = {
-    "ledger_service": ["ledger/protocol.h"],
+    "ledger_service": ["ledger/protocol.h", "guest/memory_dirtier.h"],
     "numbered_sender": [],
     "ledger_client": ["ledger/protocol.h", "ledger/checker.h"],
     "command_server": [],

@@ -12,9 +12,9 @@ from . import binaries, network, process
 PORT = 7000
 
 
-def service_answers(switch, timeout_s=1):
+def service_answers(switch, timeout_s=1, server=network.GUEST_ADDRESS):
     """Whether the service takes a TCP connection from the client's namespace."""
-    probe = f"import socket; socket.create_connection(('{network.GUEST_ADDRESS}', {PORT}), {timeout_s}).close()"
+    probe = f"import socket; socket.create_connection(('{server}', {PORT}), {timeout_s}).close()"
     try:
         return subprocess.run(switch.in_client(["/usr/bin/python3", "-S", "-c", probe]), capture_output=True,
                               timeout=timeout_s + 5).returncode == 0
@@ -29,8 +29,9 @@ def command_line(switch, arguments):
 class LedgerClient:
     """A running ledger client (client/ledger_client.cc). Its last stats are in `stats`."""
 
-    def __init__(self, switch, tcp=4, udp=2, rate=100, stats_ms=250, drain_ms=30_000, connect_ms=30_000):
-        arguments = [f"--tcp={tcp}", f"--udp={udp}", f"--rate={rate}", f"--stats-ms={stats_ms}",
+    def __init__(self, switch, tcp=4, udp=2, rate=100, stats_ms=250, drain_ms=30_000, connect_ms=30_000,
+                 server=network.GUEST_ADDRESS):
+        arguments = [f"--server={server}", f"--tcp={tcp}", f"--udp={udp}", f"--rate={rate}", f"--stats-ms={stats_ms}",
                      f"--drain-ms={drain_ms}", f"--connect-ms={connect_ms}"]
         self._program = subprocess.Popen(command_line(switch, arguments), stdin=subprocess.PIPE,
                                          stdout=subprocess.PIPE, text=True, bufsize=1, start_new_session=True,
@@ -40,6 +41,8 @@ class LedgerClient:
         self._connected = False
         self._ended = False
         self._verdict = None
+        self._windows = []
+        self._dirtied = []
         self.stats = {"answers": 0, "since_last_reply_ms": 0.0, "udp_unanswered": 0}
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -55,6 +58,10 @@ class LedgerClient:
                     self._verdict = event
                 elif kind == "connected":
                     self._connected = True
+                elif kind == "window":
+                    self._windows.append(event)
+                elif kind == "dirtied":
+                    self._dirtied.append(event)
                 self._changed.notify_all()
         with self._changed:
             self._ended = True
@@ -87,8 +94,27 @@ class LedgerClient:
         self.say(f"rate {per_second}")
 
     def dirty(self, pages_per_second, working_set_pages):
-        """Makes the guest write memory at this rate from now on."""
+        """Makes the guest write memory at this rate from now on (guest/memory_dirtier.h); 0 ends it. Needs a TCP
+        connection, as begin_window() does."""
         self.say(f"dirty {pages_per_second} {working_set_pages}")
+
+    def begin_window(self, timeout_s=60):
+        """What end_window() tells is of the time from here."""
+        self._window(timeout_s)
+
+    def end_window(self, timeout_s=60):
+        """{"rtt_ms": {"p50", "p99"}, "answers", "dirtied_mb_per_s": what the guest's dirtying reached} since
+        begin_window()."""
+        begun = self._dirtied[-1]
+        window, ended = self._window(timeout_s)
+        seconds = (ended["guest_us"] - begun["guest_us"]) / 1e6
+        return {**window, "dirtied_mb_per_s": round((ended["pages"] - begun["pages"]) * 4096 / 1e6 / seconds, 2)}
+
+    def _window(self, timeout_s):
+        count = len(self._dirtied)
+        self.say("window")
+        self._wait(lambda: len(self._dirtied) > count, timeout_s, "the guest's word on what it has dirtied")
+        return self._windows[-1], self._dirtied[-1]
 
     def fall_silent(self, patience_s=10):
         """Asks no more, and gives the answers that are still on their way time to come."""

@@ -104,10 +104,10 @@ class Lab:
                 self.alpha.sh("xl create /etc/xen/ledger.cfg", timeout_s=120)
                 self.wait_guest()
 
-    def wait_guest(self, timeout_s=120):
+    def wait_guest(self, timeout_s=120, address=network.GUEST_ADDRESS):
         """Waits until the ledger service takes connections, as seen from the client's place."""
         deadline = time.monotonic() + timeout_s
-        while not client.service_answers(self.network):
+        while not client.service_answers(self.network, server=address):
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the guest's service does not answer after {timeout_s} s")
             time.sleep(0.2)

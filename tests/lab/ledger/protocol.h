@@ -28,6 +28,8 @@ enum class MessageKind : uint16_t {
   kDirty = 4,    // counter = pages to write per second (0 stops), chain = working set in pages; echoed
   kDrops = 5,    // answered with counter = datagrams that the service's full receive queue dropped since it started,
                  // chain = datagram answers that it could not send
+  kDirtied = 6,  // answered with counter = pages written by kDirty's doing since the start, chain = the guest's time in
+                 // microseconds, which goes on while it is suspended
 };
 
 struct Message {
