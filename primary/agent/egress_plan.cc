@@ -30,6 +30,14 @@ Rate RateOf(const Vif& vif, const replication::v1::DomainDescription& domain, co
   return {kAssumedBytesPerSecond, "assumed: neither the vif nor a port of its bridge says"};
 }
 
+// That the pacer may choose; with an output delay to keep it stays below that.
+absl::Duration LongestInterval(const control::v1::ProtectionSettings& settings) {
+  if (!settings.has_pacing_goal()) return FromProto(settings.interval());
+  const absl::Duration longest = FromProto(settings.pacing_goal().interval_max());
+  if (!settings.pacing_goal().has_output_delay_p99()) return longest;
+  return std::min(longest, FromProto(settings.pacing_goal().output_delay_p99()));
+}
+
 // What can be had without swapping (the kernel's own estimate); 0 if it can't be read.
 uint64_t FreeMemoryBytes(const std::string& files) {
   std::ifstream meminfo(files + "/proc/meminfo");
@@ -47,7 +55,7 @@ EgressPlan PlanEgress(const control::v1::ProtectionSettings& settings, const rep
   EgressPlan plan;
   plan.sample_period = absl::InfiniteDuration();
   EgressDemand demand;
-  demand.interval = FromProto(settings.interval());
+  demand.interval = LongestInterval(settings);
   demand.free_memory_bytes = FreeMemoryBytes(files);
   demand.vifs = static_cast<uint32_t>(vifs.size());
   for (const Vif& vif : vifs) {

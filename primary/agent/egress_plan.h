@@ -12,6 +12,8 @@
 
 namespace romulus {
 
+// With a pacing_goal: for the longest interval that it may lead to.
+//
 // How large a protection's egress buffers are, and how often they are looked at: netbuf/egress_sizing.h on this host's
 // figures. Made when a protection is created, or recovered by a restarted agent; an UpdateProtection of the interval
 // leaves it as it is: where that makes a buffer too small, output pressure brings checkpoints forward.

@@ -61,6 +61,14 @@ TEST_F(Plan, ALongerIntervalTakesALargerBuffer) {
   EXPECT_THAT(Make().limits_bytes, ElementsAre(6'250'000, 512 << 20));
 }
 
+TEST_F(Plan, APacersLongestIntervalCounts) {
+  settings_.mutable_pacing_goal()->set_pause_share(0.1);
+  *settings_.mutable_pacing_goal()->mutable_interval_max() = ToProto(absl::Milliseconds(200));
+  EXPECT_THAT(Make().limits_bytes, ElementsAre(6'250'000, 512 << 20));
+  *settings_.mutable_pacing_goal()->mutable_output_delay_p99() = ToProto(absl::Milliseconds(100));
+  EXPECT_THAT(Make().limits_bytes, ElementsAre(4 << 20, 375'000'000));
+}
+
 TEST_F(Plan, WithoutALinkThatSaysItsSpeedOneIsAssumed) {
   fs::remove(root_ / "sys/class/net/eth0/speed");
   EXPECT_THAT(Make().limits_bytes, ElementsAre(4 << 20, 37'500'000));

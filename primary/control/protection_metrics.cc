@@ -1,5 +1,6 @@
 #include "primary/control/protection_metrics.h"
 
+#include <algorithm>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -8,6 +9,8 @@ namespace romulus {
 namespace {
 
 using control::v1::DurationSpread;
+using control::v1::PacingBound;
+using control::v1::PacingStatus;
 using control::v1::Protection;
 using control::v1::ProtectionPhase;
 using control::v1::ProtectionStatus;
@@ -46,15 +49,24 @@ void AddCheckpoints(const std::string& id, const ProtectionStatus& status, Metri
     families.Gauge("romulus_recovery_point_age_seconds", "Age of the state that a takeover now would resume.", labels,
                    Seconds(status.last_commit_age()));
   }
-  for (const auto& [quantile, pause, delay] : {std::tuple("0.5", status.pause().p50(), status.output_delay().p50()),
-                                               std::tuple("0.99", status.pause().p99(), status.output_delay().p99()),
-                                               std::tuple("1", status.pause().max(), status.output_delay().max())}) {
+  for (const auto& [quantile, pause, delay, commit, bytes, wire_bytes] :
+       {std::tuple("0.5", status.pause().p50(), status.output_delay().p50(), status.commit().p50(),
+                   status.checkpoint_bytes().p50(), status.checkpoint_wire_bytes().p50()),
+        std::tuple("0.99", status.pause().p99(), status.output_delay().p99(), status.commit().p99(),
+                   status.checkpoint_bytes().p99(), status.checkpoint_wire_bytes().p99()),
+        std::tuple("1", status.pause().max(), status.output_delay().max(), status.commit().max(),
+                   status.checkpoint_bytes().max(), status.checkpoint_wire_bytes().max())}) {
     const Labels with_quantile = {{"protection", id}, {"quantile", quantile}};
     families.Gauge("romulus_pause_seconds", "Guest's pause, suspend request to resume, of the last 1024 checkpoints.",
                    with_quantile, Seconds(pause));
     families.Gauge("romulus_output_delay_seconds",
                    "From an epoch's start to its output's release, of the last 1024 checkpoints.", with_quantile,
                    Seconds(delay));
+    families.Gauge("romulus_commit_seconds", "From captured to committed, of the last 1024 checkpoints.", with_quantile,
+                   Seconds(commit));
+    families.Gauge("romulus_checkpoint_bytes", "Size of a checkpoint, of the last 1024.", with_quantile, Number(bytes));
+    families.Gauge("romulus_checkpoint_wire_bytes", "What was sent of a checkpoint, of the last 1024.", with_quantile,
+                   Number(wire_bytes));
   }
   families.Gauge("romulus_dirty_pages", "Pages of a checkpoint, of the last 1024.",
                  {{"protection", id}, {"quantile", "0.5"}}, Number(status.dirty_pages_p50()));
@@ -62,6 +74,41 @@ void AddCheckpoints(const std::string& id, const ProtectionStatus& status, Metri
                    Number(status.sent_bytes()));
   families.Gauge("romulus_staged_bytes", "Bytes of checkpoints captured and not committed.", labels,
                  Number(status.staged_bytes()));
+}
+
+void AddPacing(const std::string& id, const PacingStatus& pacing, MetricFamilies& families) {
+  families.Gauge("romulus_interval_seconds", "The interval of checkpoints that is in force.", {{"protection", id}},
+                 Seconds(pacing.interval()));
+  families.Gauge("romulus_pause_share", "Share of the guest's time that it was paused, over the last 128 epochs.",
+                 {{"protection", id}}, pacing.pause_share());
+  for (int bound = control::v1::FIXED_INTERVAL; bound <= control::v1::FLOOR; ++bound) {
+    const std::string& name = control::v1::PacingBound_Name(static_cast<PacingBound>(bound));
+    families.Gauge("romulus_pacing_bound", "1 for what decides the present interval.",
+                   {{"protection", id}, {"bound", name}}, bound == pacing.bound() ? 1 : 0);
+  }
+  for (PacingBound goal : {control::v1::OUTPUT_DELAY_GOAL, control::v1::PAUSE_SHARE_GOAL}) {
+    const bool missed = std::count(pacing.missed().begin(), pacing.missed().end(), goal) > 0;
+    families.Gauge("romulus_pacing_goal_missed", "1 for a goal that the last 128 epochs did not keep.",
+                   {{"protection", id}, {"goal", control::v1::PacingBound_Name(goal)}}, missed ? 1 : 0);
+  }
+}
+
+void AddPauseParts(const std::string& id, const control::v1::PauseSpreads& parts, MetricFamilies& families) {
+  const auto add = [&](const char* part, const DurationSpread& spread) {
+    for (const auto& [quantile, value] :
+         {std::pair("0.5", spread.p50()), std::pair("0.99", spread.p99()), std::pair("1", spread.max())}) {
+      families.Gauge("romulus_pause_part_seconds", "Parts of the pause, each by itself, of the last 1024 checkpoints.",
+                     {{"protection", id}, {"part", part}, {"quantile", quantile}}, Seconds(value));
+    }
+  };
+  add("acknowledge", parts.acknowledge());
+  add("suspend", parts.suspend());
+  add("dirty_bitmap", parts.dirty_bitmap());
+  add("page_copy", parts.page_copy());
+  add("vcpu_state", parts.vcpu_state());
+  add("permit_wait", parts.permit_wait());
+  add("resume", parts.resume());
+  add("finish_resume", parts.finish_resume());
 }
 
 void AddVif(const std::string& id, const VifEgressStatus& vif, MetricFamilies& families) {
@@ -96,6 +143,8 @@ void AddProtectionMetrics(const std::vector<Protection>& protections, MetricFami
     families.Gauge("romulus_protection_generation", "The protection's generation.", {{"protection", id}},
                    Number(protection.generation()));
     AddCheckpoints(id, protection.status(), families);
+    AddPacing(id, protection.status().pacing(), families);
+    AddPauseParts(id, protection.status().pause_parts(), families);
     for (const VifEgressStatus& vif : protection.status().egress().vifs()) AddVif(id, vif, families);
   }
 }

@@ -31,6 +31,14 @@ control::v1::Protection Example() {
   *status.mutable_last_commit_age() = ToProto(Milliseconds(1125));
   *status.mutable_pause() = Spread(125, 250, 375);
   *status.mutable_output_delay() = Spread(500, 625, 750);
+  *status.mutable_commit() = Spread(375, 500, 625);
+  *status.mutable_pause_parts()->mutable_page_copy() = Spread(125, 250, 500);
+  status.mutable_checkpoint_bytes()->set_p99(4096000);
+  status.mutable_checkpoint_wire_bytes()->set_p99(512000);
+  *status.mutable_pacing()->mutable_interval() = ToProto(Milliseconds(62) + absl::Microseconds(500));
+  status.mutable_pacing()->set_bound(control::v1::OUTPUT_DELAY_GOAL);
+  status.mutable_pacing()->add_missed(control::v1::PAUSE_SHARE_GOAL);
+  status.mutable_pacing()->set_pause_share(0.25);
   status.set_dirty_pages_p50(350);
   status.set_sent_bytes(5'000'000'000'000);
   status.set_staged_bytes(1 << 20);
@@ -70,6 +78,16 @@ TEST(ProtectionMetrics, SayWhatTheStatusSays) {
            "romulus_pause_seconds{protection=\"web-1\",quantile=\"0.5\"} 0.125",
            "romulus_pause_seconds{protection=\"web-1\",quantile=\"0.99\"} 0.25",
            "romulus_pause_seconds{protection=\"web-1\",quantile=\"1\"} 0.375",
+           "romulus_commit_seconds{protection=\"web-1\",quantile=\"0.99\"} 0.5",
+           "romulus_pause_part_seconds{protection=\"web-1\",part=\"page_copy\",quantile=\"1\"} 0.5",
+           "romulus_checkpoint_bytes{protection=\"web-1\",quantile=\"0.99\"} 4096000",
+           "romulus_checkpoint_wire_bytes{protection=\"web-1\",quantile=\"0.99\"} 512000",
+           "romulus_interval_seconds{protection=\"web-1\"} 0.0625",
+           "romulus_pause_share{protection=\"web-1\"} 0.25",
+           "romulus_pacing_bound{protection=\"web-1\",bound=\"OUTPUT_DELAY_GOAL\"} 1",
+           "romulus_pacing_bound{protection=\"web-1\",bound=\"FLOOR\"} 0",
+           "romulus_pacing_goal_missed{protection=\"web-1\",goal=\"PAUSE_SHARE_GOAL\"} 1",
+           "romulus_pacing_goal_missed{protection=\"web-1\",goal=\"OUTPUT_DELAY_GOAL\"} 0",
            "romulus_output_delay_seconds{protection=\"web-1\",quantile=\"0.99\"} 0.625",
            "romulus_dirty_pages{protection=\"web-1\",quantile=\"0.5\"} 350",
            "romulus_sent_bytes_total{protection=\"web-1\"} 5000000000000",

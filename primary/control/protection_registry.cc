@@ -18,14 +18,25 @@ namespace {
 constexpr char kCollection[] = "protections";
 
 constexpr char kEpochTraceHeader[] =
-    "epoch pause_us suspend_us copy_us resume_us commit_us output_delay_us dirty_pages bytes";
+    "epoch pause_us suspend_us copy_us resume_us commit_us output_delay_us dirty_pages bytes wire_bytes ran_us "
+    "acknowledge_us suspended_us dirty_bitmap_us page_copy_us vcpu_state_us permit_wait_us resumed_us finish_resume_us";
+
+std::string FormatParts(const CheckpointSource::PauseParts& parts) {
+  std::string line;
+  for (absl::Duration part : {parts.acknowledge, parts.suspend, parts.dirty_bitmap, parts.page_copy, parts.vcpu_state,
+                              parts.permit_wait, parts.resume, parts.finish_resume}) {
+    absl::StrAppend(&line, " ", absl::ToInt64Microseconds(part));
+  }
+  return line;
+}
 
 std::string FormatEpochTrace(const EpochTrace& trace) {
   using absl::ToInt64Microseconds;
   return absl::StrCat(trace.epoch, " ", ToInt64Microseconds(trace.pause), " ", ToInt64Microseconds(trace.suspend), " ",
                       ToInt64Microseconds(trace.copy), " ", ToInt64Microseconds(trace.resume), " ",
                       ToInt64Microseconds(trace.commit), " ", ToInt64Microseconds(trace.output_delay), " ",
-                      trace.dirty_pages, " ", trace.bytes);
+                      trace.dirty_pages, " ", trace.bytes, " ", trace.wire_bytes, " ", ToInt64Microseconds(trace.ran),
+                      FormatParts(trace.parts));
 }
 
 std::string DescribeCheckpoints(const ProtectionDriver::Status& status) {
@@ -35,8 +46,8 @@ std::string DescribeCheckpoints(const ProtectionDriver::Status& status) {
 }  // namespace
 
 struct ProtectionRegistry::Entry final : ProtectionDriver::Observer {
-  Entry(std::string id, Protection spec, ChangeSignal* changes, std::ostream* epoch_trace)
-      : id(std::move(id)), spec(std::move(spec)), changes(changes), epoch_trace(epoch_trace) {}
+  Entry(std::string id, Protection spec, ChangeSignal* changes, EpochFeed* epochs, std::ostream* epoch_trace)
+      : id(std::move(id)), spec(std::move(spec)), changes(changes), epochs(epochs), epoch_trace(epoch_trace) {}
 
   void OnChanged(bool phase_changed) override {
     if (!phase_changed) return;
@@ -56,11 +67,17 @@ struct ProtectionRegistry::Entry final : ProtectionDriver::Observer {
   }
   void OnCheckpoint(const EpochTrace& trace) override {
     if (epoch_trace != nullptr) *epoch_trace << id << ' ' << FormatEpochTrace(trace) << std::endl;
+    if (!epochs->watched()) return;
+    control::v1::EpochTrace epoch = ToProto(trace);
+    epoch.set_protection(spec.name());
+    *epoch.mutable_release_time() = ToProto(absl::Now());
+    epochs->Publish(std::move(epoch));
   }
 
   const std::string id;
   Protection spec;  // As asked for, with defaults; no status.
   ChangeSignal* const changes;
+  EpochFeed* const epochs;
   std::ostream* const epoch_trace;
   replication::v1::DomainDescription domain;
   std::unique_ptr<ProtectionDriver> driver;
@@ -94,7 +111,7 @@ absl::StatusOr<ProtectionRegistry::Entry*> ProtectionRegistry::MakeEntry(
   open_session.set_heartbeat_interval_ms(
       static_cast<uint32_t>(absl::ToInt64Milliseconds(FromProto(spec.settings().heartbeat_interval()))));
 
-  auto entry = std::make_shared<Entry>(id, std::move(spec), &changes_, epoch_trace_);
+  auto entry = std::make_shared<Entry>(id, std::move(spec), &changes_, &epochs_, epoch_trace_);
   entry->domain = domain;
   entry->driver = std::make_unique<ProtectionDriver>(entry->spec.name(), ToConfig(entry->spec.settings()), open_session,
                                                      entry->spec.SerializeAsString(), *std::move(seams), entry.get());
@@ -237,7 +254,7 @@ void ProtectionRegistry::Update(const control::v1::UpdateProtectionRequest& requ
   const protection::Config config = ToConfig(changed.settings());
   ProtectionDriver::Update update;
   update.generation = changed.generation();
-  update.interval = config.interval;
+  update.pacing = config.pacing;
   update.loss_policy = config.loss_policy;
   update.record_detail = changed.SerializeAsString();
   (*entry)->driver->UpdateSettings(update, [this, changed, answer](absl::Status status) {
@@ -306,8 +323,16 @@ void ProtectionRegistry::Shutdown(std::function<void()> done) {
   }
 }
 
+absl::StatusOr<std::shared_ptr<EpochFeed::Reader>> ProtectionRegistry::WatchEpochs(const std::string& name) {
+  if (name.empty()) return epochs_.Subscribe("");
+  const absl::StatusOr<Entry*> entry = Find(name);
+  if (!entry.ok()) return entry.status();
+  return epochs_.Subscribe(name);
+}
+
 void ProtectionRegistry::Forget(const std::string& id) {
   entries_.erase(id);
+  epochs_.End(absl::StrCat(kCollection, "/", id));
   changes_.Notify();
 }
 

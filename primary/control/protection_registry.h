@@ -13,6 +13,7 @@
 #include "common/control/change_signal.h"
 #include "common/loop/scheduler.h"
 #include "common/ownership/generation_store.h"
+#include "primary/control/epoch_feed.h"
 #include "primary/control/protected_host.h"
 #include "primary/protection/protection_driver.h"
 #include "proto/control/v1/protection_service.pb.h"
@@ -49,6 +50,9 @@ class ProtectionRegistry {
   // are, for the next start to recover. `done` when nothing more can be done.
   void Shutdown(std::function<void()> done);
 
+  // Every epoch that is released from now on; of the protection of this name, or of all if it is empty.
+  absl::StatusOr<std::shared_ptr<EpochFeed::Reader>> WatchEpochs(const std::string& name);
+
   // Fires on everything that a watcher should see at once.
   const ChangeSignal& changes() const { return changes_; }
 
@@ -66,6 +70,7 @@ class ProtectionRegistry {
   ProtectedHost* const host_;
   std::ostream* const epoch_trace_;
   ChangeSignal changes_;
+  EpochFeed epochs_;
   std::map<std::string, std::shared_ptr<Entry>> entries_;
 };
 

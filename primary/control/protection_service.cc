@@ -12,6 +12,9 @@ namespace {
 
 using control::v1::Protection;
 
+// How long a watcher that has gone away may keep its thread.
+constexpr absl::Duration kCancellationPoll = absl::Milliseconds(200);
+
 using Request = std::function<void(ProtectionRegistry::Answer)>;
 
 // Runs a request that is answered with a protection.
@@ -107,6 +110,19 @@ grpc::Status ProtectionService::WatchProtections(grpc::ServerContext* context,
         if (protection != nullptr) *response.mutable_protection() = *protection;
         return writer->Write(response);
       });
+  return grpc::Status::OK;
+}
+
+grpc::Status ProtectionService::WatchEpochs(grpc::ServerContext* context,
+                                            const control::v1::WatchEpochsRequest* request,
+                                            grpc::ServerWriter<control::v1::WatchEpochsResponse>* writer) {
+  using Subscription = absl::StatusOr<std::shared_ptr<EpochFeed::Reader>>;
+  const Subscription reader = CallOnLoop<Subscription>(*loop_, [&] { return registry_->WatchEpochs(request->name()); });
+  if (!reader.ok()) return ToGrpcStatus(reader.status());
+  while (!context->IsCancelled() && !(*reader)->over()) {
+    const std::optional<control::v1::WatchEpochsResponse> epoch = (*reader)->Next(kCancellationPoll);
+    if (epoch.has_value() && !writer->Write(*epoch)) break;
+  }
   return grpc::Status::OK;
 }
 

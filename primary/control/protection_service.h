@@ -28,6 +28,8 @@ class ProtectionService final : public control::v1::ProtectionService::Service {
                                control::v1::Protection* response) override;
   grpc::Status WatchProtections(grpc::ServerContext* context, const control::v1::WatchProtectionsRequest* request,
                                 grpc::ServerWriter<control::v1::WatchProtectionsResponse>* writer) override;
+  grpc::Status WatchEpochs(grpc::ServerContext* context, const control::v1::WatchEpochsRequest* request,
+                           grpc::ServerWriter<control::v1::WatchEpochsResponse>* writer) override;
 
  private:
   Scheduler* const loop_;

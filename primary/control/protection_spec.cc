@@ -16,8 +16,15 @@ using google::protobuf::Duration;
 
 // Two GSO packets: with room for less than one a guest could send nothing large, ever.
 constexpr uint64_t kEgressBufferBytesMin = 128 << 10;
+constexpr absl::Duration kIntervalMin = absl::Milliseconds(10);
+constexpr absl::Duration kIntervalMax = absl::Seconds(60);
 // The plug qdisc's limit is 32 bits wide.
 constexpr uint64_t kEgressBufferBytesMax = 0xffffffff;
+
+constexpr double kPauseShareMin = 0.001;
+constexpr double kPauseShareMax = 0.9;
+
+constexpr char kChangeable[] = "settings.interval, settings.pacing_goal, settings.secondary_loss_policy, generation";
 
 absl::Status Invalid(const char* field, const std::string& problem) {
   return absl::InvalidArgumentError(absl::StrCat(field, ": ", problem));
@@ -48,6 +55,10 @@ absl::Status CheckAddress(const std::string& address) {
 
 void FillDefaults(ProtectionSettings& settings) {
   Default(*settings.mutable_interval(), absl::Milliseconds(100));
+  if (settings.has_pacing_goal()) {
+    Default(*settings.mutable_pacing_goal()->mutable_interval_min(), kIntervalMin);
+    Default(*settings.mutable_pacing_goal()->mutable_interval_max(), absl::Seconds(1));
+  }
   Default(*settings.mutable_heartbeat_interval(), absl::Milliseconds(500));
   Default(*settings.mutable_link_timeout(), absl::Seconds(2));
   Default(*settings.mutable_suspend_timeout(), absl::Seconds(10));
@@ -59,16 +70,41 @@ void FillDefaults(ProtectionSettings& settings) {
   }
 }
 
+absl::Status CheckPacingGoal(const control::v1::PacingGoal& goal) {
+  absl::Status status =
+      CheckRange("settings.pacing_goal.interval_min", goal.interval_min(), kIntervalMin, kIntervalMax);
+  status.Update(CheckRange("settings.pacing_goal.interval_max", goal.interval_max(), FromProto(goal.interval_min()),
+                           kIntervalMax));
+  if (goal.has_output_delay_p99()) {
+    status.Update(CheckRange("settings.pacing_goal.output_delay_p99", goal.output_delay_p99(), absl::Milliseconds(5),
+                             absl::Seconds(60)));
+  }
+  if (!status.ok()) return status;
+  // Also false for what is no number.
+  const bool share_in_range = goal.pause_share() >= kPauseShareMin && goal.pause_share() <= kPauseShareMax;
+  if (goal.pause_share() != 0 && !share_in_range) {
+    return Invalid("settings.pacing_goal.pause_share",
+                   absl::StrCat(goal.pause_share(), " is not between ", kPauseShareMin, " and ", kPauseShareMax,
+                                ", shares of the guest's time"));
+  }
+  if (!goal.has_output_delay_p99() && goal.pause_share() == 0) {
+    return Invalid("settings.pacing_goal",
+                   "name what to keep: output_delay_p99, pause_share or both; for a fixed interval leave it out");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckSettings(const ProtectionSettings& settings) {
   using absl::Milliseconds;
   using absl::Seconds;
-  absl::Status status = CheckRange("settings.interval", settings.interval(), Milliseconds(10), Seconds(60));
+  absl::Status status = CheckRange("settings.interval", settings.interval(), kIntervalMin, kIntervalMax);
   status.Update(
       CheckRange("settings.heartbeat_interval", settings.heartbeat_interval(), Milliseconds(50), Seconds(60)));
   status.Update(CheckRange("settings.link_timeout", settings.link_timeout(),
                            2 * FromProto(settings.heartbeat_interval()), absl::Minutes(10)));
   status.Update(
       CheckRange("settings.suspend_timeout", settings.suspend_timeout(), Milliseconds(100), absl::Minutes(2)));
+  if (settings.has_pacing_goal()) status.Update(CheckPacingGoal(settings.pacing_goal()));
   if (!status.ok()) return status;
   if (settings.stream_mode() != replication::v1::REMUS) {
     return Invalid("settings.stream_mode", "only REMUS is there yet");
@@ -111,21 +147,21 @@ absl::Status ApplyUpdate(const control::v1::UpdateProtectionRequest& update, Pro
     return status;
   }
   if (update.update_mask().paths().empty()) {
-    return Invalid("update_mask",
-                   "name the fields to change: settings.interval, settings.secondary_loss_policy, "
-                   "generation");
+    return Invalid("update_mask", absl::StrCat("name the fields to change: ", kChangeable));
   }
   Protection changed = protection;
   const ProtectionSettings& settings = update.protection().settings();
   for (const std::string& path : update.update_mask().paths()) {
     if (path == "settings.interval") {
       *changed.mutable_settings()->mutable_interval() = settings.interval();
+    } else if (path == "settings.pacing_goal") {
+      changed.mutable_settings()->clear_pacing_goal();
+      if (settings.has_pacing_goal()) *changed.mutable_settings()->mutable_pacing_goal() = settings.pacing_goal();
     } else if (path == "settings.secondary_loss_policy") {
       changed.mutable_settings()->set_secondary_loss_policy(settings.secondary_loss_policy());
     } else if (path != "generation") {
-      return Invalid("update_mask", absl::StrCat("'", path.substr(0, 100),
-                                                 "' can't be changed; what can: "
-                                                 "settings.interval, settings.secondary_loss_policy, generation"));
+      return Invalid("update_mask",
+                     absl::StrCat("'", path.substr(0, 100), "' can't be changed; what can: ", kChangeable));
     }
   }
   changed.set_generation(update.protection().generation());

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
 
 #include "absl/time/time.h"
@@ -61,6 +62,47 @@ TEST(ProtectionSpec, RefusesWhatCannotWork) {
   }
 }
 
+TEST(ProtectionSpec, APacingGoalNamesWhatToKeepAndTheRangeToKeepItIn) {
+  Protection protection = Minimal();
+  protection.mutable_settings()->mutable_pacing_goal()->set_pause_share(0.1);
+  ASSERT_TRUE(CompleteAndCheck(protection).ok());
+  EXPECT_EQ(FromProto(protection.settings().pacing_goal().interval_min()), absl::Milliseconds(10));
+  EXPECT_EQ(FromProto(protection.settings().pacing_goal().interval_max()), absl::Seconds(1));
+
+  const auto check = [](const std::function<void(control::v1::PacingGoal&)>& spoil) {
+    Protection spoiled = Minimal();
+    spoil(*spoiled.mutable_settings()->mutable_pacing_goal());
+    const absl::Status status = CompleteAndCheck(spoiled);
+    EXPECT_TRUE(status.ok() || status.message().find("settings.pacing_goal") == 0) << status;
+    return status.code();
+  };
+  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+  EXPECT_EQ(check([](auto&) {}), kInvalid) << "nothing to keep";
+  for (double share : {-0.1, 0.0001, 0.95, 1.5, std::nan("")}) {
+    EXPECT_EQ(check([share](auto& goal) { goal.set_pause_share(share); }), kInvalid) << share;
+  }
+  for (absl::Duration delay : {absl::ZeroDuration(), absl::Milliseconds(4), -absl::Seconds(1), absl::Seconds(61)}) {
+    EXPECT_EQ(check([delay](auto& goal) { *goal.mutable_output_delay_p99() = ToProto(delay); }), kInvalid) << delay;
+  }
+  EXPECT_EQ(check([](auto& goal) {
+              goal.set_pause_share(0.1);
+              *goal.mutable_interval_min() = ToProto(absl::Milliseconds(9));
+            }),
+            kInvalid);
+  EXPECT_EQ(check([](auto& goal) {
+              goal.set_pause_share(0.1);
+              *goal.mutable_interval_min() = ToProto(absl::Seconds(2));
+            }),
+            kInvalid)
+      << "more than interval_max";
+  EXPECT_EQ(check([](auto& goal) {
+              *goal.mutable_output_delay_p99() = ToProto(absl::Milliseconds(200));
+              goal.set_pause_share(0.05);
+              *goal.mutable_interval_max() = ToProto(absl::Seconds(5));
+            }),
+            absl::StatusCode::kOk);
+}
+
 TEST(ProtectionSpec, NeverLetsBothHostsRunTheGuestAfterALinkFailure) {
   Protection protection = Minimal();
   protection.mutable_settings()->set_failover_policy(replication::v1::ON_LINK_LOSS);
@@ -89,6 +131,21 @@ TEST_F(UpdateTest, ChangesOnlyWhatTheMaskNames) {
   ASSERT_TRUE(ApplyUpdate(update_, protection_).ok());
   EXPECT_EQ(FromProto(protection_.settings().interval()), absl::Milliseconds(40));
   EXPECT_EQ(EffectiveLossPolicy(protection_.settings()), control::v1::RUN_UNPROTECTED);
+}
+
+TEST_F(UpdateTest, APacingGoalIsSetReplacedAndTakenBack) {
+  update_.mutable_update_mask()->add_paths("settings.pacing_goal");
+  update_.mutable_protection()->mutable_settings()->mutable_pacing_goal()->set_pause_share(0.1);
+  ASSERT_TRUE(ApplyUpdate(update_, protection_).ok());
+  EXPECT_EQ(protection_.settings().pacing_goal().pause_share(), 0.1);
+  EXPECT_EQ(FromProto(protection_.settings().pacing_goal().interval_max()), absl::Seconds(1));
+  update_.mutable_protection()->mutable_settings()->mutable_pacing_goal()->set_pause_share(2);
+  EXPECT_EQ(ApplyUpdate(update_, protection_).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(protection_.settings().pacing_goal().pause_share(), 0.1);
+  update_.mutable_protection()->mutable_settings()->clear_pacing_goal();
+  ASSERT_TRUE(ApplyUpdate(update_, protection_).ok());
+  EXPECT_FALSE(protection_.settings().has_pacing_goal());
+  EXPECT_EQ(FromProto(protection_.settings().interval()), absl::Milliseconds(100));
 }
 
 TEST_F(UpdateTest, ALowerGenerationIsRefusedAndAHigherOneTaken) {

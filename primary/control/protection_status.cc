@@ -23,6 +23,68 @@ control::v1::DurationSpread SpreadToProto(const RecentSpread::Spread& nanosecond
                        absl::Nanoseconds(nanoseconds.max));
 }
 
+control::v1::CountSpread ToCounts(const RecentSpread::Spread& counts) {
+  control::v1::CountSpread spread;
+  spread.set_p50(counts.p50);
+  spread.set_p99(counts.p99);
+  spread.set_max(counts.max);
+  return spread;
+}
+
+control::v1::PauseSpreads PauseToProto(const PauseSpreads::Spreads& parts) {
+  control::v1::PauseSpreads proto;
+  *proto.mutable_acknowledge() = SpreadToProto(parts.acknowledge);
+  *proto.mutable_suspend() = SpreadToProto(parts.suspend);
+  *proto.mutable_dirty_bitmap() = SpreadToProto(parts.dirty_bitmap);
+  *proto.mutable_page_copy() = SpreadToProto(parts.page_copy);
+  *proto.mutable_vcpu_state() = SpreadToProto(parts.vcpu_state);
+  *proto.mutable_permit_wait() = SpreadToProto(parts.permit_wait);
+  *proto.mutable_resume() = SpreadToProto(parts.resume);
+  *proto.mutable_finish_resume() = SpreadToProto(parts.finish_resume);
+  return proto;
+}
+
+control::v1::PacingBound BoundToProto(protection::PacingBound bound) {
+  switch (bound) {
+    case protection::PacingBound::kFixed:
+      return control::v1::FIXED_INTERVAL;
+    case protection::PacingBound::kNeither:
+      return control::v1::NEITHER_GOAL;
+    case protection::PacingBound::kPauseShare:
+      return control::v1::PAUSE_SHARE_GOAL;
+    case protection::PacingBound::kOutputDelay:
+      return control::v1::OUTPUT_DELAY_GOAL;
+    case protection::PacingBound::kFloor:
+      return control::v1::FLOOR;
+  }
+  ROMULUS_CHECK_MESSAGE(false, "a bound without a name");
+}
+
+control::v1::PacingStatus PacingToProto(const protection::Pacer::Snapshot& pacing) {
+  control::v1::PacingStatus proto;
+  *proto.mutable_interval() = ToProto(pacing.interval);
+  proto.set_bound(BoundToProto(pacing.bound));
+  for (protection::Goal goal : pacing.missed) {
+    proto.add_missed(goal == protection::Goal::kOutputDelay ? control::v1::OUTPUT_DELAY_GOAL
+                                                            : control::v1::PAUSE_SHARE_GOAL);
+  }
+  proto.set_pause_share(pacing.pause_share);
+  return proto;
+}
+
+protection::Pacing PacingFromProto(const control::v1::ProtectionSettings& settings) {
+  protection::Pacing pacing;
+  pacing.interval = FromProto(settings.interval());
+  if (!settings.has_pacing_goal()) return pacing;
+  const control::v1::PacingGoal& asked = settings.pacing_goal();
+  protection::PacingGoal& goal = pacing.goal.emplace();
+  if (asked.has_output_delay_p99()) goal.output_delay_p99 = FromProto(asked.output_delay_p99());
+  if (asked.pause_share() > 0) goal.pause_share = asked.pause_share();
+  goal.interval_min = FromProto(asked.interval_min());
+  goal.interval_max = FromProto(asked.interval_max());
+  return pacing;
+}
+
 control::v1::EgressStatus EgressToProto(const ProtectionDriver::Status& status) {
   control::v1::EgressStatus egress;
   egress.set_held_packets(status.egress.held_packets);
@@ -96,6 +158,33 @@ control::v1::ProtectionStatus ToProto(const ProtectionDriver::Status& status, ab
     *proto.mutable_last_error_time() = ToProto(wall_now - status.last_error_age);
   }
   *proto.mutable_egress() = EgressToProto(status);
+  *proto.mutable_pacing() = PacingToProto(status.core.pacing);
+  *proto.mutable_pause_parts() = PauseToProto(status.pause_parts);
+  *proto.mutable_commit() = SpreadToProto(status.commit_ns);
+  *proto.mutable_checkpoint_bytes() = ToCounts(status.checkpoint_bytes);
+  *proto.mutable_checkpoint_wire_bytes() = ToCounts(status.checkpoint_wire_bytes);
+  return proto;
+}
+
+control::v1::EpochTrace ToProto(const EpochTrace& trace) {
+  control::v1::EpochTrace proto;
+  proto.set_epoch(trace.epoch);
+  *proto.mutable_ran() = ToProto(trace.ran);
+  *proto.mutable_pause() = ToProto(trace.pause);
+  control::v1::PauseParts& parts = *proto.mutable_pause_parts();
+  *parts.mutable_acknowledge() = ToProto(trace.parts.acknowledge);
+  *parts.mutable_suspend() = ToProto(trace.parts.suspend);
+  *parts.mutable_dirty_bitmap() = ToProto(trace.parts.dirty_bitmap);
+  *parts.mutable_page_copy() = ToProto(trace.parts.page_copy);
+  *parts.mutable_vcpu_state() = ToProto(trace.parts.vcpu_state);
+  *parts.mutable_permit_wait() = ToProto(trace.parts.permit_wait);
+  *parts.mutable_resume() = ToProto(trace.parts.resume);
+  *parts.mutable_finish_resume() = ToProto(trace.parts.finish_resume);
+  *proto.mutable_commit() = ToProto(trace.commit);
+  *proto.mutable_output_delay() = ToProto(trace.output_delay);
+  proto.set_dirty_pages(trace.dirty_pages);
+  proto.set_bytes(trace.bytes);
+  proto.set_wire_bytes(trace.wire_bytes);
   return proto;
 }
 
@@ -112,7 +201,7 @@ protection::LossPolicy FromProto(control::v1::SecondaryLossPolicy policy) {
 
 protection::Config ToConfig(const control::v1::ProtectionSettings& settings) {
   protection::Config config;
-  config.interval = FromProto(settings.interval());
+  config.pacing = PacingFromProto(settings);
   config.link_timeout = FromProto(settings.link_timeout());
   config.loss_policy = FromProto(EffectiveLossPolicy(settings));
   config.failover_policy = settings.failover_policy() == replication::v1::ON_LINK_LOSS

@@ -13,6 +13,9 @@ control::v1::ProtectionPhase ToProto(protection::Protection::Phase phase);
 // used to state times of day. Fills everything but the domain's identity.
 control::v1::ProtectionStatus ToProto(const ProtectionDriver::Status& status, absl::Time wall_now);
 
+// Everything but the protection's name and the time of day.
+control::v1::EpochTrace ToProto(const EpochTrace& trace);
+
 protection::LossPolicy FromProto(control::v1::SecondaryLossPolicy policy);
 protection::Config ToConfig(const control::v1::ProtectionSettings& settings);
 

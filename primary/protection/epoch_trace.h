@@ -4,14 +4,19 @@
 #include <cstdint>
 
 #include "absl/time/time.h"
+#include "primary/checkpoint_source.h"
 
 namespace romulus {
 
 // One committed checkpoint, as measured on the primary.
 struct EpochTrace {
   uint64_t epoch = 0;
+  // From the epoch's start until its checkpoint was asked for: the interval, or what was longer, or, with output
+  // pressure, shorter. Zero for epoch 1.
+  absl::Duration ran;
   absl::Duration pause;  // Suspend request to resume.
-  // Parts of the pause.
+  CheckpointSource::PauseParts parts;
+  // Coarser parts of the pause.
   absl::Duration suspend;
   absl::Duration copy;
   absl::Duration resume;
@@ -22,6 +27,7 @@ struct EpochTrace {
   absl::Duration output_delay;
   uint64_t dirty_pages = 0;
   uint64_t bytes = 0;
+  uint64_t wire_bytes = 0;  // As sent, encoded; what was sent again counts again.
 };
 
 }  // namespace romulus

@@ -149,6 +149,7 @@ void Protection::On(const event::SessionAccepted&) {
   state_ = Seeding{};
   marked_epoch_.reset();
   usual_commit_ = usual_suspend_ = usual_copy_ = absl::ZeroDuration();
+  pacer_.Forget();
   source_ = Source::kRunning;
   Do(action::StartSource{});
   Enforce();
@@ -242,11 +243,17 @@ void Protection::ScheduleNext(absl::Duration now) {
   // suspending and sending would only be in each other's way, and the guest would hardly run.
   absl::Duration early = std::max(usual_commit_ - usual_suspend_ - usual_copy_ / 2, usual_commit_ / 2);
   absl::Duration due = replicating.captured_at + early;
-  const absl::Duration interval_over = replicating.next_epoch_start + config_.interval;
+  const absl::Duration interval_over = replicating.next_epoch_start + pacer_.interval();
   if (!pressure_) due = std::max(due, interval_over);
   due = std::max(due, now);
   replicating.next_is_early = due < interval_over;
   Do(action::ArmTimer{Timer::kEpoch, due - now});
+}
+
+void Protection::On(const event::EpochMeasured& e) {
+  // The output of epoch 1 is not held, and checkpoint 2 carries what was dirtied while all of the guest was sent:
+  // neither says anything of those to come.
+  if (e.epoch > 2) pacer_.OnEpoch(e.measured);
 }
 
 void Protection::On(const event::OutputPressure& e) {
@@ -297,7 +304,7 @@ void Protection::On(const event::Commit& e) {
 }
 
 void Protection::RequestNext(uint64_t epoch, absl::Duration epoch_start, absl::Duration now) {
-  absl::Duration remaining = epoch_start + config_.interval - now;
+  absl::Duration remaining = epoch_start + pacer_.interval() - now;
   const bool early = pressure_ && remaining > absl::ZeroDuration();
   if (early) ++early_checkpoints_;
   if (remaining > absl::ZeroDuration() && !early) {
@@ -707,7 +714,10 @@ void Protection::On(const event::UpdateRequested& e) {
 
 void Protection::ApplyUpdate(const event::UpdateRequested& update) {
   Do(action::Reply{update.request, absl::OkStatus()});
-  if (update.interval.has_value()) config_.interval = *update.interval;
+  if (update.pacing.has_value()) {
+    config_.pacing = *update.pacing;
+    pacer_.Change(config_.pacing);
+  }
   if (!update.loss_policy.has_value()) return;
   config_.loss_policy = *update.loss_policy;
   // Where the policy is in force and holds, the new one decides: RUN_UNPROTECTED is the control plane's word that this

@@ -36,6 +36,7 @@ namespace romulus::protection {
 //                   (while Replicating(n-1), Suspended and Captured as below)
 //  SourceEnded      !        !           local failure (with session)              remember         go on
 //  OutputPressure   -        -           -          next checkpoint without delay  -                -
+//  EpochMeasured    in every state: the pacer takes note
 //  Delete           end      end/try     stop session                              join             end/try
 //  Fenced: everything that comes from link or source is ignored, but a suspended guest's resume is permitted (it stays
 //  paused) and a repeated Fence is answered. Ended: everything from outside is ignored; requests are answered.
@@ -46,6 +47,10 @@ namespace romulus::protection {
 // is uncommitted waits for its mark until n is committed, but not for longer than it takes to copy it: the guest is
 // never paused for the network. If the commit has not come by then, epoch n+1 ends without a mark: the next mark, the
 // end of epoch n+2 or a later one, stands for it, too, and so does that one's commit.
+//
+// The interval is the pacer's (pacer.h), in force from the next time that a checkpoint is scheduled. It counts from the
+// start of the epoch, that is from the suspend for the checkpoint before, however long that one takes to be captured
+// and committed. Like output pressure, it moves RequestCheckpoint and nothing else.
 //
 // Output pressure only takes away the wait for the interval: the next checkpoint is asked for at once where the guest
 // just runs, and so that its commit meets the next copy, as above, where one is on its way. Earlier than that it would
@@ -62,7 +67,7 @@ namespace romulus::protection {
 // In every other case it stays held, whatever else fails.
 class Protection {
  public:
-  explicit Protection(const Config& config) : config_(config) {}
+  explicit Protection(const Config& config) : config_(config), pacer_(config.pacing) {}
 
   std::vector<action::Action> Step(const event::Event& event);
 
@@ -147,7 +152,8 @@ class Protection {
     uint64_t committed_epoch = 0;  // Of the present session, or of the last one.
     uint64_t sessions = 0;
     uint64_t early_checkpoints = 0;  // Asked for before the interval was over, by output pressure. Over all sessions.
-    absl::Status last_error;         // Why it is not protected, or last was not.
+    Pacer::Snapshot pacing;
+    absl::Status last_error;  // Why it is not protected, or last was not.
     Config config;
   };
   Snapshot snapshot() const;
@@ -179,6 +185,7 @@ class Protection {
   void On(const event::Suspended&);
   void On(const event::Captured&);
   void On(const event::SourceEnded&);
+  void On(const event::EpochMeasured&);
   void On(const event::OutputPressure&);
   void On(const event::TimerFired&);
   void On(const event::DeleteRequested&);
@@ -264,6 +271,7 @@ class Protection {
   // There is output pressure, and no mark has been set since.
   bool pressure_ = false;
   uint64_t early_checkpoints_ = 0;
+  Pacer pacer_;
   // Of this session, smoothed; zero as long as nothing is known.
   absl::Duration usual_commit_;   // From captured to committed.
   absl::Duration usual_suspend_;  // From requested to suspended.

@@ -167,6 +167,7 @@ struct ProtectionDriver::Executor {
     return absl::OkStatus();
   }
   absl::Status operator()(const action::RequestCheckpoint& a) {
+    d.requested_[a.epoch] = d.Now();
     d.source_->source->RequestCheckpoint(a.epoch);
     return absl::OkStatus();
   }
@@ -265,7 +266,7 @@ void ProtectionDriver::UpdateSettings(const Update& update, Done done) {
       done(std::move(status));
     };
   }
-  Post(event::UpdateRequested{NewRequest(std::move(done)), update.generation, update.interval, update.loss_policy});
+  Post(event::UpdateRequested{NewRequest(std::move(done)), update.generation, update.pacing, update.loss_policy});
 }
 
 protection::RequestId ProtectionDriver::NewRequest(Done done) {
@@ -346,6 +347,7 @@ void ProtectionDriver::OnCaptured(CheckpointSource::Captured captured) {
   if (captured.reader != nullptr) checkpoint.reader = std::move(captured.reader);
   checkpoint.captured_at = Now();
   dirty_pages_last_ = captured.dirty_pages;
+  oversized_ = captured.oversized_checkpoints;
   checkpoint.captured = std::move(captured);
   Post(event);
 }
@@ -359,7 +361,10 @@ void ProtectionDriver::ForgetSession() {
   uncommitted_.clear();
   unreleased_.clear();
   epoch_started_.clear();
+  requested_.clear();
   commits_.clear();
+  sent_bytes_committed_ = 0;
+  oversized_before_ += std::exchange(oversized_, 0);
   seeding_pages_sent_ = 0;
 }
 
@@ -374,12 +379,17 @@ void ProtectionDriver::NoteCommit(uint64_t epoch) {
   EpochTrace trace;
   trace.epoch = epoch;
   trace.pause = checkpoint.captured.pause;
+  trace.parts = checkpoint.captured.parts;
   trace.suspend = checkpoint.captured.suspend;
   trace.copy = checkpoint.captured.copy;
   trace.resume = checkpoint.captured.resume;
   trace.commit = now - checkpoint.captured_at;
   trace.dirty_pages = checkpoint.captured.dirty_pages;
   trace.bytes = checkpoint.captured.length;
+  // The next one is sent only from now on.
+  if (link_ != nullptr) {
+    trace.wire_bytes = link_->link->sent_bytes() - std::exchange(sent_bytes_committed_, link_->link->sent_bytes());
+  }
   unreleased_.push_back(trace);
   // Lets go of the reader: the source may use its memory again.
   uncommitted_.erase(epoch);
@@ -393,13 +403,20 @@ void ProtectionDriver::NoteRelease(uint64_t epoch) {
     auto started = epoch_started_.find(trace.epoch);
     if (started != epoch_started_.end()) {
       trace.output_delay = now - started->second;
+      trace.ran = requested_[trace.epoch] - started->second;
       output_delay_.Add(absl::ToInt64Nanoseconds(trace.output_delay));
+      commit_.Add(absl::ToInt64Nanoseconds(trace.commit));
       dirty_pages_.Add(static_cast<int64_t>(trace.dirty_pages));
+      bytes_.Add(static_cast<int64_t>(trace.bytes));
+      wire_bytes_.Add(static_cast<int64_t>(trace.wire_bytes));
+      Post(event::EpochMeasured{trace.epoch, {trace.ran, trace.suspend, trace.copy, trace.pause, trace.output_delay}});
     }
     pause_.Add(absl::ToInt64Nanoseconds(trace.pause));
+    pause_parts_.Add(trace.parts);
     observer_->OnCheckpoint(trace);
   }
   epoch_started_.erase(epoch_started_.begin(), epoch_started_.upper_bound(epoch));
+  requested_.erase(requested_.begin(), requested_.upper_bound(epoch));
 }
 
 void ProtectionDriver::WatchEgress() {
@@ -430,9 +447,14 @@ ProtectionDriver::Status ProtectionDriver::status() {
   status.checkpoints_committed = checkpoints_committed_;
   if (committed_state_at_.has_value()) status.last_commit_age = Now() - *committed_state_at_;
   status.pause_ns = pause_.spread();
+  status.pause_parts = pause_parts_.spreads();
   status.output_delay_ns = output_delay_.spread();
+  status.commit_ns = commit_.spread();
   status.dirty_pages = dirty_pages_.spread();
+  status.checkpoint_bytes = bytes_.spread();
+  status.checkpoint_wire_bytes = wire_bytes_.spread();
   status.dirty_pages_last = dirty_pages_last_;
+  status.oversized_checkpoints = oversized_before_ + oversized_;
   if (link_ != nullptr) status.sent_bytes = link_->link->sent_bytes();
   for (const auto& [epoch, checkpoint] : uncommitted_) {
     if (epoch > 1) status.staged_bytes += checkpoint.captured.length;

@@ -19,6 +19,7 @@
 #include "primary/checkpoint_source.h"
 #include "primary/protection/egress_watch.h"
 #include "primary/protection/epoch_trace.h"
+#include "primary/protection/pause_spreads.h"
 #include "primary/protection/protection.h"
 #include "primary/protection/recent_spread.h"
 #include "proto/replication/v1/replication.pb.h"
@@ -78,7 +79,7 @@ class ProtectionDriver {
 
   struct Update {
     uint64_t generation = 0;  // 0: as it is.
-    std::optional<absl::Duration> interval;
+    std::optional<protection::Pacing> pacing;
     std::optional<protection::LossPolicy> loss_policy;
     // Replaces the record's detail, so that a restarted agent goes on with what was updated.
     std::optional<std::string> record_detail;
@@ -92,12 +93,17 @@ class ProtectionDriver {
     absl::Duration last_commit_age;      // Zero while nothing is committed.
     // In nanoseconds, over the last 1024 checkpoints.
     RecentSpread::Spread pause_ns;
+    PauseSpreads::Spreads pause_parts;
     RecentSpread::Spread output_delay_ns;
+    RecentSpread::Spread commit_ns;
     RecentSpread::Spread dirty_pages;
+    RecentSpread::Spread checkpoint_bytes;
+    RecentSpread::Spread checkpoint_wire_bytes;
     uint64_t dirty_pages_last = 0;
     uint64_t sent_bytes = 0;  // In this session.
     uint64_t staged_bytes = 0;
-    double checkpoints_per_second = 0;  // Over the last 1024 checkpoints of this session.
+    double checkpoints_per_second = 0;   // Over the last 1024 checkpoints of this session.
+    uint64_t oversized_checkpoints = 0;  // Over all sessions: that did not fit into the staging bound.
     uint64_t seeding_pages_sent = 0;
     absl::Duration last_error_age;  // Since core.last_error has changed.
     EgressBuffer::Statistics egress;
@@ -169,9 +175,14 @@ class ProtectionDriver {
   // Measurements.
   std::deque<EpochTrace> unreleased_;  // Committed, but what their epochs have sent is still held.
   std::map<uint64_t, absl::Duration> epoch_started_;
+  std::map<uint64_t, absl::Duration> requested_;  // When the checkpoint of an unreleased epoch was asked for.
+  uint64_t sent_bytes_committed_ = 0;             // The link's, as of the last commit of this session.
+  uint64_t oversized_before_ = 0;                 // In earlier sessions.
+  uint64_t oversized_ = 0;                        // In this one.
   std::deque<absl::Duration> commits_;
   std::optional<absl::Duration> committed_state_at_;
-  RecentSpread pause_, output_delay_, dirty_pages_;
+  RecentSpread pause_, output_delay_, commit_, dirty_pages_, bytes_, wire_bytes_;
+  PauseSpreads pause_parts_;
   uint64_t dirty_pages_last_ = 0;
   uint64_t checkpoints_committed_ = 0;
   uint64_t seeding_pages_sent_ = 0;

@@ -9,6 +9,7 @@ Protection::Snapshot Protection::snapshot() const {
   snapshot.committed_epoch = committed_epoch_;
   snapshot.sessions = sessions_;
   snapshot.early_checkpoints = early_checkpoints_;
+  snapshot.pacing = pacer_.snapshot();
   snapshot.last_error = last_error_;
   snapshot.config = config_;
 

@@ -252,6 +252,62 @@ TEST_F(OverlappingStory, ANewSessionBeginsWithoutAMarkOfTheLast) {
   EXPECT_EQ(On(event::Suspended{1, At(9000)}), "end-epoch-1, resume-1 => Capturing(1)");
 }
 
+// The interval counts from the epoch's start, also while the checkpoint before is on its way: from 1680 here, though it
+// is copied at 1720 and committed at 1740.
+TEST_F(OverlappingStory, TheIntervalCountsFromTheStartOfTheEpoch) {
+  Copying4();
+  On(event::UpdateRequested{7, 0, Pacing{absl::Milliseconds(500), std::nullopt}});
+  On(event::Continued{Milestone::kUpdate});
+  On(event::Commit{3, At(1700)});
+  EXPECT_EQ(On(CapturedAt(4, 1720)), "in 30s commit-overdue, send-checkpoint-4, in 460ms epoch-over => Replicating(4)");
+  EXPECT_EQ(On(event::Commit{4, At(1740)}), "release-4, in 440ms epoch-over => Running(5)");
+  // Nor does it start anew where the next checkpoint has been waiting for its turn to be sent.
+  Unmarked4();
+  On(event::UpdateRequested{7, 0, Pacing{absl::Milliseconds(500), std::nullopt}});
+  On(event::Continued{Milestone::kUpdate});
+  On(CapturedAt(4, 1720));
+  EXPECT_EQ(On(event::Commit{3, At(1900)}),
+            "release-3, in 30s commit-overdue, send-checkpoint-4, in 280ms epoch-over => Replicating(4)");
+}
+
+TEST_F(Story, AnUpdateOfThePacingCountsFromTheNextCheckpointThatIsScheduled) {
+  Replicating2();
+  PacingGoal goal{absl::Milliseconds(60), std::nullopt};
+  goal.interval_max = absl::Milliseconds(40);
+  EXPECT_EQ(On(event::UpdateRequested{7, 0, Pacing{absl::Milliseconds(100), goal}}),
+            "record(1), continue => Replicating(2)");
+  EXPECT_EQ(core->snapshot().pacing.interval, absl::Milliseconds(100)) << "it is not on record yet";
+  EXPECT_EQ(On(event::Continued{Milestone::kUpdate}), "reply-7 OK => Replicating(2)");
+  EXPECT_EQ(core->snapshot().pacing.interval, absl::Milliseconds(40));
+  EXPECT_EQ(On(event::Commit{2, At(1110)}), "release-2, in 30ms epoch-over => Running(3)");
+}
+
+TEST_F(Story, WhatEpochsTakeSetsTheIntervalAndReleasesNothing) {
+  Config config;
+  config.pacing.goal = PacingGoal{std::nullopt, 0.5};
+  core.emplace(config);
+  On(event::Start{1, 1});
+  On(event::EgressAttached{false});
+  On(event::SessionAccepted{});
+  On(event::SeedingBegun{});
+  On(event::Suspended{1, At(1000)});
+  On(event::Captured{1});
+  const PacedEpoch paused_half{absl::Milliseconds(100), {}, {}, absl::Milliseconds(60), absl::Milliseconds(120)};
+  // The first two say nothing of those to come.
+  On(event::EpochMeasured{1, paused_half});
+  On(event::EpochMeasured{2, paused_half});
+  EXPECT_EQ(core->snapshot().pacing.interval, absl::Milliseconds(100));
+  EXPECT_EQ(On(event::EpochMeasured{3, paused_half}), " => Replicating(1)");
+  EXPECT_GT(core->snapshot().pacing.interval, absl::Milliseconds(110));
+  EXPECT_EQ(core->snapshot().pacing.bound, PacingBound::kPauseShare);
+  EXPECT_EQ(On(event::Commit{1, At(1012)}), "release-1, in 100.5ms epoch-over => Running(2)");
+  // A goal that is taken back leaves the interval that was set.
+  On(event::UpdateRequested{7, 0, Pacing{}});
+  On(event::Continued{Milestone::kUpdate});
+  EXPECT_EQ(core->snapshot().pacing.interval, absl::Milliseconds(100));
+  EXPECT_EQ(core->snapshot().pacing.bound, PacingBound::kFixed);
+}
+
 TEST_F(Story, OutputPressureAsksForTheNextCheckpointAtOnce) {
   Running2();
   EXPECT_EQ(On(event::OutputPressure{At(1020)}), "request-2 => Suspending(2)");

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "primary/protection/pacer.h"
 
 // What the primary's decision core (protection.h) is told and what it asks for: plain values.
 namespace romulus::protection {
@@ -17,7 +18,7 @@ enum class LossPolicy { kRunUnprotected, kHoldOutput, kPauseGuest };
 enum class FailoverPolicy { kByRequest, kOnLinkLoss };
 
 struct Config {
-  absl::Duration interval = absl::Milliseconds(100);
+  Pacing pacing;
   absl::Duration link_timeout = absl::Seconds(3);
   LossPolicy loss_policy = LossPolicy::kRunUnprotected;
   FailoverPolicy failover_policy = FailoverPolicy::kByRequest;
@@ -89,6 +90,11 @@ struct Captured {
 struct SourceEnded {
   absl::Status status;
 };
+// The output of `epoch` has been released, and this is how it fared.
+struct EpochMeasured {
+  uint64_t epoch = 0;
+  PacedEpoch measured;
+};
 // The guest's output that stands behind no mark fills a vif's buffer to the high-water mark. May come again and again.
 struct OutputPressure {
   absl::Duration now;
@@ -108,7 +114,7 @@ struct FenceRequested {
 struct UpdateRequested {
   RequestId request = 0;
   uint64_t generation = 0;  // 0: as it is.
-  std::optional<absl::Duration> interval;
+  std::optional<Pacing> pacing;
   std::optional<LossPolicy> loss_policy;
 };
 
@@ -135,8 +141,8 @@ struct Continued {
 
 using Event =
     std::variant<Start, EgressAttached, SessionAccepted, LinkClosed, Commit, SessionStopped, StandbyFailed,
-                 FenceReceived, PeerMisbehaved, SeedingBegun, Suspended, Captured, SourceEnded, OutputPressure,
-                 TimerFired, DeleteRequested, FenceRequested, UpdateRequested, EffectFailed, Continued>;
+                 FenceReceived, PeerMisbehaved, SeedingBegun, Suspended, Captured, SourceEnded, EpochMeasured,
+                 OutputPressure, TimerFired, DeleteRequested, FenceRequested, UpdateRequested, EffectFailed, Continued>;
 
 }  // namespace event
 

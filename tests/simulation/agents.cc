@@ -47,7 +47,7 @@ class TrackedTarget final : public CheckpointTarget {
     target_->Prepare(domain, observer);
   }
   void FinishSeeding(std::string tail) override { target_->FinishSeeding(std::move(tail)); }
-  void Apply(uint64_t epoch, std::string bytes) override { target_->Apply(epoch, std::move(bytes)); }
+  void Apply(uint64_t epoch, CheckpointBytes bytes) override { target_->Apply(epoch, std::move(bytes)); }
   void Activate() override { target_->Activate(); }
   void Discard() override { target_->Discard(); }
 
@@ -59,15 +59,47 @@ class TrackedTarget final : public CheckpointTarget {
 
 }  // namespace
 
+protection::Pacing RandomPacing(Random& random, absl::Duration interval_max) {
+  protection::Pacing pacing;
+  pacing.interval = random.Between(absl::Milliseconds(20), interval_max);
+  if (random.Chance(700)) return pacing;
+  pacing.goal.emplace();
+  pacing.goal->interval_max = interval_max;
+  if (random.Chance(600)) {
+    pacing.goal->output_delay_p99 = random.Between(absl::Milliseconds(20), absl::Milliseconds(400));
+  }
+  if (random.Chance(600) || !pacing.goal->output_delay_p99.has_value()) {
+    pacing.goal->pause_share = static_cast<double>(1 + random.Below(50)) / 100;
+  }
+  return pacing;
+}
+
 std::string DetailOf(const protection::Config& config) {
-  return absl::StrCat(absl::ToInt64Microseconds(config.interval), " ", static_cast<int>(config.loss_policy));
+  const protection::Pacing& pacing = config.pacing;
+  const protection::PacingGoal goal = pacing.goal.value_or(protection::PacingGoal{});
+  return absl::StrCat(absl::ToInt64Microseconds(pacing.interval), " ", static_cast<int>(config.loss_policy), " ",
+                      pacing.goal.has_value() ? 1 : 0, " ",
+                      absl::ToInt64Microseconds(goal.output_delay_p99.value_or(absl::ZeroDuration())), " ",
+                      static_cast<int64_t>(goal.pause_share.value_or(0) * 100 + 0.5), " ",
+                      absl::ToInt64Microseconds(goal.interval_max));
 }
 
 void ApplyDetail(const std::string& detail, protection::Config& config) {
   int64_t interval_us = 0;
   int loss_policy = 0;
-  ROMULUS_CHECK(sscanf(detail.c_str(), "%" SCNd64 " %d", &interval_us, &loss_policy) == 2);
-  config.interval = absl::Microseconds(interval_us);
+  int has_goal = 0;
+  int64_t delay_us = 0;
+  int64_t share_percent = 0;
+  int64_t interval_max_us = 0;
+  ROMULUS_CHECK(sscanf(detail.c_str(), "%" SCNd64 " %d %d %" SCNd64 " %" SCNd64 " %" SCNd64, &interval_us, &loss_policy,
+                       &has_goal, &delay_us, &share_percent, &interval_max_us) == 6);
+  config.pacing = {absl::Microseconds(interval_us), std::nullopt};
+  if (has_goal != 0) {
+    protection::PacingGoal& goal = config.pacing.goal.emplace();
+    goal.interval_max = absl::Microseconds(interval_max_us);
+    if (delay_us > 0) goal.output_delay_p99 = absl::Microseconds(delay_us);
+    if (share_percent > 0) goal.pause_share = static_cast<double>(share_percent) / 100;
+  }
   config.loss_policy = static_cast<protection::LossPolicy>(loss_policy);
 }
 

@@ -18,6 +18,9 @@ namespace romulus::simulation {
 
 inline constexpr char kProtection[] = "protections/guest";
 
+// A fixed interval of at most `interval_max`, or a goal.
+protection::Pacing RandomPacing(Random& random, absl::Duration interval_max);
+
 // The settings that an update can change, as a record's detail.
 std::string DetailOf(const protection::Config& config);
 void ApplyDetail(const std::string& detail, protection::Config& config);

@@ -31,7 +31,7 @@ void ControlPlane::RequestOne() {
     case 4: {
       note("update");
       ProtectionDriver::Update update;
-      update.interval = random.Between(absl::Milliseconds(20), absl::Milliseconds(500));
+      update.pacing = RandomPacing(random, absl::Milliseconds(500));
       update.loss_policy = static_cast<protection::LossPolicy>(random.Below(3));
       // With ON_LINK_LOSS the secondary gives itself a generation: a control plane that issues one to the primary then
       // gives the guest two owners, and only people can say which it is to be.
@@ -40,7 +40,7 @@ void ControlPlane::RequestOne() {
       }
       CallPrimary([update, ignore](ProtectionDriver& driver) mutable {
         protection::Config config = driver.core().snapshot().config;
-        config.interval = *update.interval;
+        config.pacing = *update.pacing;
         config.loss_policy = *update.loss_policy;
         update.record_detail = DetailOf(config);
         driver.UpdateSettings(update, ignore);

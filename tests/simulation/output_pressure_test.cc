@@ -16,7 +16,7 @@ struct Result {
 
 Result Flood(uint64_t seed, uint32_t high_water_percent) {
   World world(seed, Mutant::kNone, /*trace=*/false);
-  world.config.interval = absl::Milliseconds(300);
+  world.config.pacing = {absl::Milliseconds(300), std::nullopt};
   world.network.latency = absl::Milliseconds(1);
   world.egress_limit_bytes = 100 * 100;  // A packet of 100 bytes each millisecond or so.
   world.egress_watch = {absl::Milliseconds(5), high_water_percent};

@@ -97,6 +97,7 @@ void SimulatedSource::Suspend(uint64_t epoch) {
       return End(absl::UnavailableError("the guest did not suspend in time"), absl::Milliseconds(500));
     }
     domain_->suspended = true;
+    suspend_ = host_->machine->now() - suspend_requested_;
     awaiting_permit_ = true;
     ToAgent(absl::Microseconds(200), [epoch](Observer* observer) { observer->OnSuspended(epoch); });
     host_->machine->After(kResumeTimeout, [this, here, epoch] {
@@ -116,7 +117,8 @@ void SimulatedSource::PermitResume(uint64_t epoch) {
     Captured captured;
     captured.epoch = epoch;
     captured.dirty_pages = epoch == 1 ? GuestMemory::kPages : domain_->dirty.size();
-    captured.copy = copy;
+    captured.suspend = captured.parts.suspend = suspend_;
+    captured.copy = captured.parts.page_copy = copy;
     std::string bytes =
         epoch == 1 ? FirstCheckpoint(domain_->memory) : LaterCheckpoint(domain_->memory, domain_->dirty);
     captured.length = bytes.size();

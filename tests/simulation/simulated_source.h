@@ -66,6 +66,7 @@ class SimulatedSource final : public CheckpointSource {
   bool awaiting_permit_ = false;
   uint64_t epoch_ = 0;
   absl::Duration suspend_requested_;
+  absl::Duration suspend_;  // From then until suspended.
 };
 
 // The simulated GuestControl.

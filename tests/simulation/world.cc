@@ -32,7 +32,7 @@ World::World(uint64_t seed, Mutant mutant, bool trace)
       one_owner_(&violations),
       takeover_(&violations),
       commit_order_(&violations) {
-  config.interval = random.Between(absl::Milliseconds(20), absl::Milliseconds(300));
+  config.pacing = RandomPacing(random, absl::Milliseconds(300));
   heartbeat_interval = random.Between(absl::Milliseconds(100), absl::Milliseconds(400));
   config.link_timeout = heartbeat_interval * 2 + random.Between(absl::ZeroDuration(), absl::Milliseconds(800));
   if (random.Chance(250)) {
