@@ -22,7 +22,7 @@
 //     slot    zigzag varint: the slot's number less (the last slot's + 1); the last one is -1 at the block's start
 //     patch   varint number of runs, then for each: varint bytes kept (after the run before), varint bytes replaced;
 //             the new bytes are the next ones of stream kPatches
-//     length  varint, 1 to 4096
+//     length  varint, kStateBytesMin to 4096
 //
 // The encoder alone decides what is kept in which slot; the decoder obeys, within the number of slots agreed upon.
 namespace romulus::block_format {
@@ -32,6 +32,10 @@ constexpr size_t kHeaderBytes = 56;
 constexpr size_t kStreams = 4;
 constexpr size_t kUnitBytes = 4096;
 constexpr unsigned kCountExtended = 15;
+
+// Of what is not a page but kept in a slot like one. Less is not worth one, and would let a hostile sender make the
+// decoder work much for little.
+constexpr size_t kStateBytesMin = 128;
 
 // What a block may at most decode to. The encoder makes blocks of about 1 MiB.
 constexpr size_t kRawBytesMax = size_t{4} << 20;

@@ -38,13 +38,11 @@ class CheckpointDecoder {
 
   uint64_t cache_bytes() const { return slots_.memory_bytes(); }
 
-  // For tests: spoils what is in the cache.
+  // For tests, which spoil what is in the cache.
   PageSlots* slots_for_test() { return &slots_; }
 
  private:
   class Operations;
-
-  absl::Status DecodeStreams(absl::Span<const char> block);
 
   Decompressor decompressor_;
   PageSlots slots_;

@@ -12,32 +12,14 @@
 #include "common/codec/block_format.h"
 #include "common/codec/compressor.h"
 #include "common/codec/encoding_chooser.h"
+#include "common/codec/encoding_counts.h"
 #include "common/codec/growable_bytes.h"
+#include "common/codec/page_delta.h"
 #include "common/codec/page_index.h"
 #include "common/codec/page_slots.h"
 #include "common/codec/stream_units.h"
 
 namespace romulus {
-
-// How checkpoints were encoded, since the encoder was made.
-struct EncodingCounts {
-  uint64_t raw_bytes = 0;
-  uint64_t encoded_bytes = 0;
-  // Pages by what was made of them.
-  uint64_t zero_pages = 0;
-  uint64_t unchanged_pages = 0;
-  uint64_t patched_pages = 0;
-  uint64_t sparse_pages = 0;   // Mostly zeros.
-  uint64_t literal_pages = 0;  // Sent whole, compressed or not.
-  // Of all streams, before and after, by how they were compressed.
-  struct Compressed {
-    uint64_t bytes = 0;
-    uint64_t coded_bytes = 0;
-  };
-  std::array<Compressed, block_format::kEncodings> by_encoding;  // Index: block_format::Encoding.
-  uint64_t encode_ns = 0;                                        // Processor time.
-  uint64_t cache_resets = 0;
-};
 
 // A piece of a checkpoint on its way through the encoder. Made by Plan, worked on by Compress on any thread, and given
 // to Finish.
@@ -62,6 +44,7 @@ class EncodingBatch {
   uint32_t raw_bytes_ = 0;
   uint32_t cache_generation_ = 0;
   uint64_t reference_digest_ = 0;
+  uint64_t spent_ns_ = 0;  // By Compress.
 };
 
 // Makes blocks (block_format.h) of the checkpoints of one session, in order, for a CheckpointDecoder that gets every
@@ -113,24 +96,34 @@ class CheckpointEncoder {
   uint64_t cache_bytes() const { return slots_.memory_bytes(); }
 
  private:
-  struct Operations;
-
   void PlanUnit(const StreamUnits::Unit& unit, EncodingBatch* batch);
   void PlanPage(uint64_t key, const char* page, EncodingBatch* batch);
+  void PlanLiteral(uint64_t key, const char* page, EncodingBatch* batch);
   void PlanState(uint64_t key, absl::Span<const char> bytes, EncodingBatch* batch);
   void PlanFrames(absl::Span<const char> bytes, EncodingBatch* batch);
   void PlanBytes(absl::Span<const char> bytes, EncodingBatch* batch);
-  std::optional<uint32_t> SlotFor(uint64_t key, std::optional<uint32_t> found);
-  GrowableBytes* StartOperation(block_format::Operation operation, EncodingBatch* batch);
+  // Instead of the page itself.
+  bool PatchPays(const PageDifference& difference, const char* page) const;
+
+  // One more `operation`; its operands follow.
+  void AppendOperation(block_format::Operation operation, EncodingBatch* batch);
+  // One with its own count.
+  void AppendCounted(block_format::Operation operation, uint64_t count, EncodingBatch* batch);
   void AppendSlot(uint32_t slot, EncodingBatch* batch);
-  void AppendCount(uint8_t operation, uint64_t count, EncodingBatch* batch);
+  // A block is going to be decoded against what `slot` holds now.
   void Refer(uint32_t slot);
+  // A slot for what is in none.
+  std::optional<uint32_t> NewSlot(uint64_t key);
   std::unique_ptr<EncodingBatch> NewBatch();
+  void Count(const EncodingBatch& batch);
+  void Recycle(std::unique_ptr<EncodingBatch> batch);
+  // The bytes behind the carried ones that complete the carried unit; true if it is complete.
+  bool CompleteCarry(absl::Span<const char>* piece);
 
   const Options options_;
   EncodingChooser chooser_;
-  PageIndex index_;
   PageSlots slots_;
+  PageIndex index_;
   uint32_t cache_generation_ = 1;
   Compressor compressor_;  // Encode's.
   EncodingCounts counts_;
@@ -144,8 +137,8 @@ class CheckpointEncoder {
   uint32_t last_slot_ = 0;
   uint64_t last_frame_ = 0;
   std::vector<uint64_t> references_;
-  size_t run_at_ = 0;  // Where in kOperations the run of equal operations begins that can be extended.
-  std::optional<block_format::Operation> run_operation_;
+  size_t run_at_ = 0;  // In kOperations: the operation that more of the same can be counted to.
+  block_format::Operation run_operation_ = block_format::kOperationEnd;
   unsigned run_count_ = 0;
 
   std::vector<std::unique_ptr<EncodingBatch>> spare_;

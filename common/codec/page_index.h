@@ -9,15 +9,15 @@ namespace romulus {
 
 // Which page is in which slot of the cache, and which one goes: the encoder's alone. Pure; not thread safe.
 //
-// Eviction is by the clock rule with a short hand: a page that was found since the hand last came by is spared, and a
-// newcomer that finds only such pages within reach is not taken. So a guest that writes to more pages than there are
-// slots, round and round, keeps a part of them in the cache, where evicting the oldest would always evict the page
-// that is needed next.
+// When all slots are used, a newcomer takes the place of the one that was used longer ago, of two picked at random; of
+// none if both were used in this epoch or the last. So a guest that writes to more pages than there are slots, round
+// and round, keeps a part of them in the cache, where evicting the oldest would always evict the page needed next.
 class PageIndex {
  public:
   explicit PageIndex(uint32_t slots);
 
-  // Marks it as used.
+  void BeginEpoch() { ++epoch_; }
+  // Counts as a use.
   std::optional<uint32_t> Find(uint64_t key);
   // A slot for a key that is not there. may_evict false: only a free one.
   std::optional<uint32_t> Insert(uint64_t key, bool may_evict);
@@ -28,12 +28,13 @@ class PageIndex {
   uint64_t evictions() const { return evictions_; }
 
  private:
-  static constexpr int kReach = 8;
+  static constexpr int kCandidates = 2;
+  // Epochs since its last use before a page may go.
+  static constexpr uint32_t kSparedEpochs = 2;
   static constexpr uint32_t kEmpty = ~uint32_t{0};
   struct Slot {
     uint64_t key = 0;
-    bool used = false;
-    bool referenced = false;
+    uint32_t used_in = 0;  // Epoch.
   };
 
   size_t Home(uint64_t key) const;
@@ -41,12 +42,15 @@ class PageIndex {
   size_t Locate(uint64_t key) const;
   void RemoveAt(size_t place);
   std::optional<uint32_t> FreeSlot(bool may_evict);
+  void GrowTable();
+  uint32_t NextRandom();
 
-  std::vector<Slot> slots_;
+  const uint32_t slots_max_;
+  std::vector<Slot> slots_;  // Those that were ever used.
   std::vector<uint32_t> free_;
-  uint32_t fresh_ = 0;           // Slots from here on were never used.
   std::vector<uint32_t> table_;  // Slot numbers, open addressing; at most half full.
-  uint32_t hand_ = 0;
+  uint32_t epoch_ = kSparedEpochs;
+  uint64_t random_ = 0x2545f4914f6cdd1d;
   uint32_t used_ = 0;
   uint64_t evictions_ = 0;
 };
