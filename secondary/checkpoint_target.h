@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "common/stream/checkpoint_bytes.h"
 #include "common/stream/checkpoint_sink.h"
 #include "proto/replication/v1/domain.pb.h"
 
@@ -57,7 +58,7 @@ class CheckpointTarget {
   virtual void FinishSeeding(std::string tail) = 0;
 
   // Queues a complete, verified checkpoint; never blocks. It is applied before any activation.
-  virtual void Apply(uint64_t epoch, std::string bytes) = 0;
+  virtual void Apply(uint64_t epoch, CheckpointBytes bytes) = 0;
 
   // Applies what is queued, ends the restore, connects the devices, runs the guest, announces it.
   virtual void Activate() = 0;

@@ -196,7 +196,7 @@ void GrpcLinkHarness::RunOtherSessions(EventLoop* loop) {
     void OnMessage(const SecondaryMessage&) override { primary->Close(); }
     void OnMessage(const PrimaryMessage&) override {}
     void OnSeeded(std::string) override {}
-    void OnCheckpoint(uint64_t, std::string) override {}
+    void OnCheckpoint(uint64_t, CheckpointBytes) override {}
     void OnClosed(absl::Status) override { ++closed; }
 
     int closed = 0;

@@ -108,8 +108,8 @@ class SecondaryObserver final : public SecondaryLink::Observer {
     seeded.push_back(tail);
     Commit(1);
   }
-  void OnCheckpoint(uint64_t epoch, std::string bytes) override {
-    checkpoints.push_back(bytes);
+  void OnCheckpoint(uint64_t epoch, CheckpointBytes bytes) override {
+    checkpoints.push_back(bytes.ToString());
     Commit(epoch);
   }
   void OnClosed(absl::Status status) override { closed.push_back(status); }

@@ -8,7 +8,7 @@
 namespace romulus {
 namespace {
 
-using Reactor = grpc::ServerBidiReactor<replication::v1::PrimaryMessage, replication::v1::SecondaryMessage>;
+using Reactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
 
 class Refusal final : public Reactor {
  public:
@@ -61,7 +61,7 @@ Reactor* GrpcReplicationService::Replicate(grpc::CallbackServerContext* context)
     }
     SecondarySession::Host* const host = this;
     session = std::make_shared<SecondarySession>(
-        scheduler_, acceptor_, host, SecondarySession::Options{options_.chunk_bytes_max, options_.open_timeout},
+        scheduler_, acceptor_, host, SecondarySession::Options{options_.chunk_bytes_max, pool_, options_.open_timeout},
         context);
     sessions_.push_back(session);
   }
@@ -91,6 +91,7 @@ absl::Duration GrpcReplicationService::Tick(absl::Duration now) {
     finished.assign(first_finished, sessions_.end());
     sessions_.erase(first_finished, sessions_.end());
     sessions = sessions_;
+    if (sessions.empty() && !finished.empty()) pool_->Trim();
   }
   for (const std::shared_ptr<SecondarySession>& session : finished) session->Join();
   absl::Duration next = absl::InfiniteDuration();

@@ -12,6 +12,7 @@
 #include "common/link/session_acceptor.h"
 #include "common/link/watch_thread.h"
 #include "common/loop/scheduler.h"
+#include "common/stream/block_pool.h"
 #include "proto/replication/v1/replication.grpc.pb.h"
 
 namespace romulus {
@@ -19,7 +20,8 @@ namespace romulus {
 // Takes Replicate calls and hands each, once its OpenSession has come, to the acceptor on the scheduler's thread.
 // A session costs a thread and a chunk from OpenSession on; how many there can be, and for how long one may stay
 // without OpenSession, is bounded: what is too much is refused with RESOURCE_EXHAUSTED.
-class GrpcReplicationService final : public replication::v1::ReplicationService::CallbackService,
+class GrpcReplicationService final : public replication::v1::ReplicationService::WithRawCallbackMethod_Replicate<
+                                         replication::v1::ReplicationService::Service>,
                                      private SecondarySession::Host {
  public:
   struct Options {
@@ -38,8 +40,8 @@ class GrpcReplicationService final : public replication::v1::ReplicationService:
   // Bounds for the server that this service is registered with: message size, buffers, dead and idle connections.
   static void Configure(const Options& options, grpc::ServerBuilder* builder);
 
-  grpc::ServerBidiReactor<replication::v1::PrimaryMessage, replication::v1::SecondaryMessage>* Replicate(
-      grpc::CallbackServerContext* context) override;
+  // Messages as bytes: received_message.h, message_bytes.h.
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Replicate(grpc::CallbackServerContext* context) override;
 
  private:
   absl::Status Admit(const std::string& protection) override;
@@ -49,6 +51,7 @@ class GrpcReplicationService final : public replication::v1::ReplicationService:
   Scheduler* const scheduler_;
   SessionAcceptor* const acceptor_;
   const Options options_;
+  const std::shared_ptr<BlockPool> pool_ = BlockPool::New();
   std::mutex mutex_;
   std::vector<std::shared_ptr<SecondarySession>> sessions_;  // Guarded by mutex_.
   WatchThread watch_;

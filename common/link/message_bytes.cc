@@ -26,7 +26,7 @@ void AppendField(int number, uint64_t length, std::string* bytes) {
 
 }  // namespace
 
-grpc::ByteBuffer ToBytes(const PrimaryMessage& message) {
+grpc::ByteBuffer ToBytes(const google::protobuf::MessageLite& message) {
   const grpc::Slice slice(message.SerializeAsString());
   return grpc::ByteBuffer(&slice, 1);
 }

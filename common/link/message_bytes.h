@@ -1,6 +1,7 @@
 #ifndef ROMULUS_COMMON_LINK_MESSAGE_BYTES_H_
 #define ROMULUS_COMMON_LINK_MESSAGE_BYTES_H_
 
+#include <google/protobuf/message_lite.h>
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/slice.h>
 
@@ -16,7 +17,7 @@ namespace romulus {
 // Messages as gRPC puts them on the wire, made here so that a checkpoint's bytes are not copied into a message first
 // and into its serialized form next.
 
-grpc::ByteBuffer ToBytes(const replication::v1::PrimaryMessage& message);
+grpc::ByteBuffer ToBytes(const google::protobuf::MessageLite& message);
 
 // The same bytes as of a PrimaryMessage with this CheckpointData (what parses it can't tell), around `payload`.
 grpc::ByteBuffer CheckpointDataToBytes(uint64_t generation, uint64_t epoch, uint64_t offset, grpc::Slice payload);

@@ -19,6 +19,8 @@ class OutgoingQueue {
   enum class Kind { kControl, kHeartbeat, kChunk };
   // Far above what a session's protocol can queue: only a peer that does not read gets here, and it is lost by then.
   static constexpr size_t kControlMax = 1024;
+  // Enough that the next one can be started at once when one is written; what it is made of stays in memory meanwhile.
+  static constexpr size_t kChunksMax = 2;
 
   void PushControl(Message message) {
     ROMULUS_CHECK(control_.size() < kControlMax);
@@ -26,10 +28,11 @@ class OutgoingQueue {
   }
   // Replaces one that has not gone out yet.
   void SetHeartbeat(Message heartbeat) { heartbeat_ = std::move(heartbeat); }
-  // `chunk` stays valid and unchanged until Done() says kChunk. One at a time.
-  void OfferChunk(const Message* chunk) {
-    ROMULUS_CHECK(chunk_ == nullptr);
-    chunk_ = chunk;
+  // Up to kChunksMax wait.
+  bool TakesChunk() const { return chunks_.size() < kChunksMax; }
+  void PushChunk(Message chunk) {
+    ROMULUS_CHECK(TakesChunk());
+    chunks_.push_back(std::move(chunk));
   }
 
   // The message to write now, which stays valid until Done(); null: one is in flight, or there is none.
@@ -43,20 +46,22 @@ class OutgoingQueue {
       in_flight_ = Kind::kHeartbeat;
       writing_ = std::move(*heartbeat_);
       heartbeat_.reset();
-    } else if (chunk_ != nullptr) {
+    } else if (!chunks_.empty()) {
       in_flight_ = Kind::kChunk;
-      return std::exchange(chunk_, nullptr);
+      writing_ = std::move(chunks_.front());
+      chunks_.pop_front();
     } else {
       return nullptr;
     }
     return &writing_;
   }
 
-  // The one in flight was written, or will never be.
+  // The one in flight was written, or will never be: lets go of it.
   Kind Done() {
     ROMULUS_CHECK(in_flight_.has_value());
     const Kind kind = *in_flight_;
     in_flight_.reset();
+    writing_ = Message();
     return kind;
   }
 
@@ -66,13 +71,13 @@ class OutgoingQueue {
   void Drop() {
     control_.clear();
     heartbeat_.reset();
-    chunk_ = nullptr;
+    chunks_.clear();
   }
 
  private:
   std::deque<Message> control_;
   std::optional<Message> heartbeat_;
-  const Message* chunk_ = nullptr;
+  std::deque<Message> chunks_;
   std::optional<Kind> in_flight_;
   Message writing_;
 };

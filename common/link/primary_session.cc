@@ -160,11 +160,7 @@ void PrimarySession::ReceiveLocked() {
 
 void PrimarySession::OnWriteDone(bool ok) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (outgoing_.Done() == OutgoingQueue<grpc::ByteBuffer>::Kind::kChunk) {
-    chunk_pending_ = false;
-    chunk_.Clear();
-    changed_.notify_all();
-  }
+  if (outgoing_.Done() == OutgoingQueue<grpc::ByteBuffer>::Kind::kChunk) changed_.notify_all();
   // If not ok, the call is over: OnReadDone and OnDone follow.
   if (ok) WriteLocked();
 }
@@ -173,7 +169,6 @@ void PrimarySession::OnDone(const grpc::Status& status) {
   std::shared_ptr<PrimarySession> self;  // Goes after the lock.
   const std::lock_guard<std::mutex> lock(mutex_);
   self = std::move(self_);
-  chunk_.Clear();
   CloseLocked(Explain(status));
 }
 
@@ -234,10 +229,10 @@ void PrimarySession::SendOne(const Checkpoint& checkpoint) {
   }
   CheckpointChunker chunker(checkpoint.epoch, checkpoint.reader, chunk_bytes);
   for (bool is_trailer = false; !is_trailer;) {
-    // Made while the one before is on its way.
+    // Made while those before are on their way.
     absl::StatusOr<Piece> piece = NextPiece(checkpoint, chunker, chunk_bytes);
     std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [this] { return closed_ || !chunk_pending_; });
+    changed_.wait(lock, [this] { return closed_ || outgoing_.TakesChunk(); });
     if (closed_) return;
     if (!piece.ok()) {
       // A reader's owner knows of its error; of a malformed checkpoint nobody else does.
@@ -246,9 +241,7 @@ void PrimarySession::SendOne(const Checkpoint& checkpoint) {
     }
     is_trailer = piece->payload_bytes == 0;
     sent_bytes_ += piece->payload_bytes;
-    chunk_ = std::move(piece->message);
-    chunk_pending_ = true;
-    outgoing_.OfferChunk(&chunk_);
+    outgoing_.PushChunk(std::move(piece->message));
     WriteLocked();
   }
 }

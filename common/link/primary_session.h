@@ -97,8 +97,6 @@ class PrimarySession final : public grpc::ClientBidiReactor<grpc::ByteBuffer, re
   replication::v1::SecondaryMessage incoming_;
   OutgoingQueue<grpc::ByteBuffer> outgoing_;
   std::deque<Checkpoint> checkpoints_;
-  grpc::ByteBuffer chunk_;  // Offered to outgoing_ while chunk_pending_.
-  bool chunk_pending_ = false;
   uint32_t chunk_bytes_;
   uint64_t sent_bytes_ = 0;
   std::thread sender_;

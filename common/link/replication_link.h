@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "common/stream/checkpoint_bytes.h"
 #include "common/stream/checkpoint_reader.h"
 #include "common/stream/checkpoint_sink.h"
 #include "proto/replication/v1/replication.pb.h"
@@ -68,12 +69,12 @@ class SecondaryLink {
    public:
     virtual ~Observer() = default;
     // Everything but heartbeats, checkpoint data and trailers. Also a message with another generation than the
-    // session's: the receiver of it decides.
+    // session's: the receiver of it decides. Without a checkpoint's payload.
     virtual void OnMessage(const replication::v1::PrimaryMessage& message) = 0;
     // Checkpoint 1 has arrived and verified; all of it but `tail` went into the seed sink.
     virtual void OnSeeded(std::string tail) = 0;
     // Checkpoint `epoch` has arrived and verified.
-    virtual void OnCheckpoint(uint64_t epoch, std::string bytes) = 0;
+    virtual void OnCheckpoint(uint64_t epoch, CheckpointBytes bytes) = 0;
     // The link is gone: UNAVAILABLE (peer, network, or a seed sink that has failed), DATA_LOSS (a checkpoint did not
     // verify), INVALID_ARGUMENT (protocol broken, the message says how), CANCELLED (after Close). The primary is told
     // the same, but for the last.

@@ -117,11 +117,11 @@ void ReplicationLinkContract::Secondary::OnSeeded(std::string the_tail) {
   if (commits) Commit(1);
 }
 
-void ReplicationLinkContract::Secondary::OnCheckpoint(uint64_t the_epoch, std::string bytes) {
+void ReplicationLinkContract::Secondary::OnCheckpoint(uint64_t the_epoch, CheckpointBytes bytes) {
   OnCallback();
   EXPECT_EQ(the_epoch, epoch + 1) << "a gap";
   epoch = the_epoch;
-  checkpoints.push_back(std::move(bytes));
+  checkpoints.push_back(bytes.ToString());
   if (commits) Commit(epoch);
 }
 

@@ -98,7 +98,7 @@ class ReplicationLinkContract : public ::testing::TestWithParam<std::function<st
     using Watched::Watched;
     void OnMessage(const replication::v1::PrimaryMessage& message) override;
     void OnSeeded(std::string tail) override;
-    void OnCheckpoint(uint64_t epoch, std::string bytes) override;
+    void OnCheckpoint(uint64_t epoch, CheckpointBytes bytes) override;
     void OnClosed(absl::Status status) override;
     void Accept();
     void Commit(uint64_t epoch);

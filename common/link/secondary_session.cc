@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
 #include "common/link/grpc_secondary_link.h"
+#include "common/link/message_bytes.h"
 #include "common/link/watch_thread.h"
 
 namespace romulus {
@@ -21,6 +22,16 @@ constexpr size_t kProtectionNameBytesMax = 256;
 
 grpc::Status ToGrpc(const absl::Status& status) {
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
+}
+
+absl::Status CheckOpen(const PrimaryMessage& first) {
+  if (!first.has_open_session()) return absl::InvalidArgumentError("the first message must be OpenSession");
+  if (first.generation() == 0) return absl::InvalidArgumentError("OpenSession has no generation");
+  const std::string& protection = first.open_session().protection();
+  if (!absl::StartsWith(protection, "protections/") || protection.size() > kProtectionNameBytesMax) {
+    return absl::InvalidArgumentError("OpenSession.protection: expected \"protections/<id>\", at most 256 bytes");
+  }
+  return LinkMonitor::OptionsFrom(first.open_session()).status();
 }
 
 }  // namespace
@@ -72,7 +83,7 @@ absl::Duration SecondarySession::Tick(absl::Duration now) {
     SecondaryMessage message;
     message.set_generation(generation_);
     *message.mutable_heartbeat() = std::move(*heartbeat);
-    outgoing_.SetHeartbeat(std::move(message));
+    outgoing_.SetHeartbeat(ToBytes(message));
     ProceedLocked();
   }
   return monitor_->NextCheck(now);
@@ -102,7 +113,7 @@ void SecondarySession::Send(SecondaryMessage message) {
   if (message.has_session_accepted()) message.mutable_session_accepted()->set_chunk_bytes_max(options_.chunk_bytes_max);
   // Noted before it can be seen to be sent: the answer to it may come at once.
   if (message.has_checkpoint_commit()) committed_ = message.checkpoint_commit().epoch();
-  outgoing_.PushControl(std::move(message));
+  outgoing_.PushControl(ToBytes(message));
   ProceedLocked();
 }
 
@@ -142,37 +153,32 @@ void SecondarySession::OnReadDone(bool ok) {
                   absl::UnavailableError(absl::StrCat("the primary of ", protection_, " ended the stream or is gone")));
       return;
     }
+    reading_ = false;
     first = !opened_;
     if (!first) {
-      const absl::Duration now = LinkNow();
-      monitor_->OnReceived(now);
-      monitor_->OnBlocked(now);
-      received_ = true;
+      monitor_->OnReceived(LinkNow());
+      received_.emplace_back();
+      received_.back().Swap(&incoming_);
       changed_.notify_all();
+      ReadLocked();
     }
   }
-  if (first) Open();
+  // No read is outstanding: incoming_ stays as it is.
+  if (first) Open(incoming_);
 }
 
-absl::Status SecondarySession::CheckOpen() const {
-  if (!incoming_.has_open_session()) return absl::InvalidArgumentError("the first message must be OpenSession");
-  if (incoming_.generation() == 0) return absl::InvalidArgumentError("OpenSession has no generation");
-  const std::string& protection = incoming_.open_session().protection();
-  if (!absl::StartsWith(protection, "protections/") || protection.size() > kProtectionNameBytesMax) {
-    return absl::InvalidArgumentError("OpenSession.protection: expected \"protections/<id>\", at most 256 bytes");
-  }
-  return LinkMonitor::OptionsFrom(incoming_.open_session()).status();
-}
-
-// No read is outstanding: incoming_ stays as it is.
-void SecondarySession::Open() {
-  absl::Status status = CheckOpen();
+void SecondarySession::Open(const grpc::ByteBuffer& bytes) {
+  ReceivedMessage first;
+  absl::Status status =
+      first.Parse(bytes) ? CheckOpen(first.message()) : absl::InvalidArgumentError("the first message can't be read");
+  const PrimaryMessage& message = first.message();
+  const replication::v1::OpenSession& open = message.open_session();
   if (status.ok()) {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      protection_ = incoming_.open_session().protection();
+      protection_ = open.protection();
     }
-    status = host_->Admit(incoming_.open_session().protection());
+    status = host_->Admit(open.protection());
   }
   const std::lock_guard<std::mutex> lock(mutex_);
   if (closed_) return;
@@ -180,18 +186,18 @@ void SecondarySession::Open() {
     CloseLocked(status, status);
     return;
   }
-  const replication::v1::OpenSession& open = incoming_.open_session();
   opened_ = true;
-  generation_ = incoming_.generation();
+  generation_ = message.generation();
   monitor_.emplace(*LinkMonitor::OptionsFrom(open), LinkNow());
   assembler_.emplace(CheckpointAssembler::LimitsFor(open.domain().memory_max_kib(), open.domain().vcpu_count(),
-                                                    options_.chunk_bytes_max));
+                                                    options_.chunk_bytes_max),
+                     options_.pool);
   receiver_ended_ = false;
   receiver_ = std::thread([this] { Receive(); });
   // If the task is dropped, so is the link, which ends the session. (std::function wants something copyable.)
   const auto link =
       std::make_shared<std::unique_ptr<SecondaryLink>>(std::make_unique<GrpcSecondaryLink>(shared_from_this()));
-  scheduler_->Post([acceptor = acceptor_, open = incoming_, link] { acceptor->OnSession(open, std::move(*link)); });
+  scheduler_->Post([acceptor = acceptor_, message, link] { acceptor->OnSession(message, std::move(*link)); });
   ReadLocked();
   host_->Wake();
 }
@@ -199,37 +205,42 @@ void SecondarySession::Open() {
 void SecondarySession::Receive() {
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
-    changed_.wait(lock, [this] { return closed_ || (received_ && undelivered_ < kUndeliveredMax); });
+    changed_.wait(lock, [this] { return closed_ || (!received_.empty() && undelivered_ < kUndeliveredMax); });
     if (closed_) break;
-    received_bytes_ += incoming_.ByteSizeLong();
+    grpc::ByteBuffer bytes;
+    bytes.Swap(&received_.front());
+    received_.pop_front();
+    ReadLocked();
+    received_bytes_ += bytes.Length();
     if (new_sink_ != nullptr) assembler_->SetSeedSink(std::move(new_sink_));
     assembler_->MarkCommitted(committed_);
     lock.unlock();
-    const absl::Status status = Take(&incoming_);
+    const absl::Status status = Take(bytes);
     lock.lock();
     if (!status.ok()) CloseLocked(status, status);
-    received_ = false;
-    ReadLocked();
   }
+  received_.clear();
   assembler_.reset();
   receiver_ended_ = true;
   lock.unlock();
   host_->Wake();
 }
 
-absl::Status SecondarySession::Take(PrimaryMessage* message) {
+absl::Status SecondarySession::Take(const grpc::ByteBuffer& bytes) {
+  if (!message_.Parse(bytes)) return absl::InvalidArgumentError("a message that can't be read");
+  PrimaryMessage& message = message_.message();
   // A message of another generation goes to the observer, whatever it is.
-  if (message->generation() == generation_) {
-    switch (message->body_case()) {
+  if (message.generation() == generation_) {
+    switch (message.body_case()) {
       case PrimaryMessage::kHeartbeat: {
         const std::lock_guard<std::mutex> lock(mutex_);
-        monitor_->OnHeartbeat(message->heartbeat(), LinkNow());
+        monitor_->OnHeartbeat(message.heartbeat(), LinkNow());
         return absl::OkStatus();
       }
       case PrimaryMessage::kCheckpointData:
-        return TakeData(message->checkpoint_data());
+        return TakeData(message.checkpoint_data(), message_.payload());
       case PrimaryMessage::kCheckpointTrailer:
-        return TakeTrailer(message->checkpoint_trailer());
+        return TakeTrailer(message.checkpoint_trailer());
       case PrimaryMessage::kOpenSession:
         return absl::InvalidArgumentError("OpenSession came twice in one session");
       case PrimaryMessage::BODY_NOT_SET:
@@ -238,13 +249,15 @@ absl::Status SecondarySession::Take(PrimaryMessage* message) {
         break;
     }
   }
-  Post([message = std::move(*message)](SecondaryLink::Observer* observer) { observer->OnMessage(message); });
+  Post([message = std::move(message)](SecondaryLink::Observer* observer) { observer->OnMessage(message); });
   return absl::OkStatus();
 }
 
-absl::Status SecondarySession::TakeData(const CheckpointData& data) {
-  const absl::Status status = assembler_->Add(data);
-  if (status.ok() || absl::IsInvalidArgument(status) || absl::IsDataLoss(status)) return status;
+absl::Status SecondarySession::TakeData(const CheckpointData& data, CheckpointBytes::Pieces payload) {
+  const absl::Status status = assembler_->Add(data.epoch(), data.offset(), payload);
+  if (status.ok() || absl::IsInvalidArgument(status) || absl::IsDataLoss(status) || absl::IsResourceExhausted(status)) {
+    return status;
+  }
   return absl::UnavailableError(status.message());
 }
 
@@ -255,7 +268,7 @@ absl::Status SecondarySession::TakeTrailer(const CheckpointTrailer& trailer) {
   auto shared = std::make_shared<CheckpointAssembler::Verified>(*std::move(verified));
   Post([shared](SecondaryLink::Observer* observer) {
     if (shared->epoch == 1) {
-      observer->OnSeeded(std::move(shared->bytes));
+      observer->OnSeeded(shared->bytes.ToString());
     } else {
       observer->OnCheckpoint(shared->epoch, std::move(shared->bytes));
     }
@@ -322,14 +335,19 @@ void SecondarySession::CloseLocked(absl::Status to_primary, absl::Status to_obse
 }
 
 void SecondarySession::ReadLocked() {
-  if (closed_) return;
+  if (closed_ || reading_) return;
+  if (received_.size() >= kReceivedMax) {
+    monitor_->OnBlocked(LinkNow());
+    return;
+  }
   if (monitor_.has_value()) monitor_->OnReady(LinkNow());
+  reading_ = true;
   StartRead(&incoming_);
 }
 
 void SecondarySession::ProceedLocked() {
   if (finishing_ || context_ == nullptr) return;
-  if (const SecondaryMessage* message = outgoing_.StartNext()) {
+  if (const grpc::ByteBuffer* message = outgoing_.StartNext()) {
     StartWrite(message);
   } else if (closed_ && !outgoing_.in_flight()) {
     finishing_ = true;

@@ -4,6 +4,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <condition_variable>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -14,10 +15,13 @@
 #include "common/link/link_monitor.h"
 #include "common/link/observer_slot.h"
 #include "common/link/outgoing_queue.h"
+#include "common/link/received_message.h"
 #include "common/link/replication_link.h"
 #include "common/link/session_acceptor.h"
 #include "common/loop/scheduler.h"
+#include "common/stream/block_pool.h"
 #include "common/stream/checkpoint_assembler.h"
+#include "common/stream/checkpoint_bytes.h"
 #include "proto/replication/v1/replication.grpc.pb.h"
 
 namespace romulus {
@@ -25,12 +29,13 @@ namespace romulus {
 // One Replicate call on the secondary, from its acceptance until gRPC and the session's thread are both done with it.
 // gRPC's reactions come on its own threads and never block here; the receiver thread exists from OpenSession on;
 // mutex_ guards everything that is not const, except what is the receiver's own.
-class SecondarySession final
-    : public grpc::ServerBidiReactor<replication::v1::PrimaryMessage, replication::v1::SecondaryMessage>,
-      public std::enable_shared_from_this<SecondarySession> {
+class SecondarySession final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
+                               public std::enable_shared_from_this<SecondarySession> {
  public:
   struct Options {
     uint32_t chunk_bytes_max = 0;
+    // Where checkpoints are held.
+    std::shared_ptr<BlockPool> pool;
     // For the first message to come.
     absl::Duration open_timeout;
   };
@@ -74,18 +79,20 @@ class SecondarySession final
   static constexpr absl::Duration kFlushTimeout = absl::Seconds(1);
   // More than this many callbacks that the observer has not taken: the receiver waits.
   static constexpr int kUndeliveredMax = 16;
+  // Messages that gRPC has given and the receiver has not taken yet: so many, it reads no more.
+  static constexpr size_t kReceivedMax = 2;
 
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
   void OnDone() override;
 
-  absl::Status CheckOpen() const;
-  void Open();
+  // The session's first message.
+  void Open(const grpc::ByteBuffer& bytes);
   void Receive();
   // On the receiver thread, without mutex_.
-  absl::Status Take(replication::v1::PrimaryMessage* message);
-  absl::Status TakeData(const replication::v1::CheckpointData& data);
+  absl::Status Take(const grpc::ByteBuffer& bytes);
+  absl::Status TakeData(const replication::v1::CheckpointData& data, CheckpointBytes::Pieces payload);
   absl::Status TakeTrailer(const replication::v1::CheckpointTrailer& trailer);
   void Post(std::function<void(SecondaryLink::Observer*)> call);
 
@@ -109,12 +116,13 @@ class SecondarySession final
   bool opened_ = false;
   bool closed_ = false;     // OnClosed was posted.
   bool finishing_ = false;  // Finish was called.
-  bool received_ = false;   // incoming_ is the receiver thread's.
+  bool reading_ = false;    // A read is outstanding.
   bool receiver_ended_ = true;
   int undelivered_ = 0;
   grpc::Status finish_status_;
-  replication::v1::PrimaryMessage incoming_;
-  OutgoingQueue<replication::v1::SecondaryMessage> outgoing_;
+  grpc::ByteBuffer incoming_;              // gRPC's while reading_.
+  std::deque<grpc::ByteBuffer> received_;  // For the receiver thread.
+  OutgoingQueue<grpc::ByteBuffer> outgoing_;
   uint64_t generation_ = 0;
   std::string protection_;
   std::optional<LinkMonitor> monitor_;
@@ -123,6 +131,7 @@ class SecondarySession final
   uint64_t received_bytes_ = 0;
 
   // The receiver thread's own.
+  ReceivedMessage message_;
   std::optional<CheckpointAssembler> assembler_;
   std::thread receiver_;
 };

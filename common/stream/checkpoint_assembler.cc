@@ -12,6 +12,13 @@ namespace romulus {
 using replication::v1::CheckpointData;
 using replication::v1::CheckpointTrailer;
 
+namespace {
+
+// Digested, then copied: the second finds in the cache what the first has brought there.
+constexpr size_t kCachedBytes = 64 << 10;
+
+}  // namespace
+
 CheckpointAssembler::Limits CheckpointAssembler::LimitsFor(uint64_t memory_max_kib, uint32_t vcpu_count,
                                                            uint32_t chunk_bytes_max) {
   // Contents, frame numbers and record headers of every page: less than 1/256 more than the memory. A vCPU's state is
@@ -29,39 +36,51 @@ CheckpointAssembler::Limits CheckpointAssembler::LimitsFor(uint64_t memory_max_k
   return limits;
 }
 
-CheckpointAssembler::CheckpointAssembler(Limits limits)
-    : limits_(limits), scanner_(std::in_place, RecordScanner::Checkpoint::kFirst), digest_(std::in_place) {}
+CheckpointAssembler::CheckpointAssembler(Limits limits, std::shared_ptr<BlockPool> pool)
+    : limits_(limits),
+      pool_(pool != nullptr ? std::move(pool) : BlockPool::New()),
+      scanner_(std::in_place, RecordScanner::Checkpoint::kFirst),
+      digest_(std::in_place) {}
 
 void CheckpointAssembler::SetSeedSink(std::shared_ptr<CheckpointSink> sink) { sink_ = std::move(sink); }
 
 void CheckpointAssembler::MarkCommitted(uint64_t epoch) { committed_ = std::max(committed_, epoch); }
 
 absl::Status CheckpointAssembler::Add(const CheckpointData& data) {
+  const absl::Span<const char> payload(data.payload());
+  return Add(data.epoch(), data.offset(), {payload});
+}
+
+absl::Status CheckpointAssembler::Add(uint64_t epoch, uint64_t offset, CheckpointBytes::Pieces payload) {
   if (!failure_.ok()) return failure_;
-  absl::Status status = CheckData(data);
-  if (!status.ok()) return Fail(std::move(status));
-  // Scanned before anything of it is passed on: the sink never sees a byte of a record that is refused.
-  status = scanner_->Feed(data.payload());
-  if (!status.ok()) {
-    return Fail(absl::InvalidArgumentError(absl::StrCat("checkpoint ", epoch_, ": ", status.message())));
+  uint64_t size = 0;
+  for (const absl::Span<const char> piece : payload) size += piece.size();
+  absl::Status status = CheckData(epoch, offset, size);
+  for (absl::Span<const char> piece : payload) {
+    while (status.ok() && !piece.empty()) {
+      status = Take(piece.subspan(0, kCachedBytes));
+      piece.remove_prefix(std::min(piece.size(), kCachedBytes));
+    }
   }
-  digest_->Add(data.payload());
-  if (epoch_ > 1) {
-    // Checkpoints of one guest are much alike in size.
-    if (held_.empty()) held_.reserve(std::max<size_t>(last_length_, data.payload().size()));
-    held_.append(data.payload());
-    return absl::OkStatus();
-  }
-  status = PassOn(data.payload());
   return status.ok() ? status : Fail(std::move(status));
 }
 
-absl::Status CheckpointAssembler::PassOn(const std::string& payload) {
+absl::Status CheckpointAssembler::Take(absl::Span<const char> bytes) {
+  // Scanned before anything of it is passed on: the sink never sees a byte of a record that is refused.
+  const absl::Status status = scanner_->Feed(bytes);
+  if (!status.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("checkpoint ", epoch_, ": ", status.message()));
+  }
+  digest_->Add(bytes);
+  return epoch_ > 1 ? held_.Append(bytes) : PassOn(bytes);
+}
+
+absl::Status CheckpointAssembler::PassOn(absl::Span<const char> bytes) {
   const uint64_t count = scanner_->offset_before_checkpoint_record() - passed_on_;
-  const size_t from_held = static_cast<size_t>(std::min<uint64_t>(count, held_.size()));
-  const size_t from_payload = static_cast<size_t>(count - from_held);
+  const size_t from_tail = static_cast<size_t>(std::min<uint64_t>(count, tail_.size()));
+  const size_t from_bytes = static_cast<size_t>(count - from_tail);
   for (const absl::Span<const char> part :
-       {absl::MakeConstSpan(held_.data(), from_held), absl::MakeConstSpan(payload.data(), from_payload)}) {
+       {absl::MakeConstSpan(tail_.data(), from_tail), absl::MakeConstSpan(bytes.data(), from_bytes)}) {
     if (part.empty()) continue;
     const absl::Status status = sink_->Write(part);
     if (!status.ok()) {
@@ -70,8 +89,8 @@ absl::Status CheckpointAssembler::PassOn(const std::string& payload) {
     }
     passed_on_ += part.size();
   }
-  held_.erase(0, from_held);
-  held_.append(payload, from_payload, std::string::npos);
+  tail_.erase(0, from_tail);
+  tail_.append(bytes.data() + from_bytes, bytes.size() - from_bytes);
   return absl::OkStatus();
 }
 
@@ -79,13 +98,12 @@ absl::StatusOr<CheckpointAssembler::Verified> CheckpointAssembler::Finish(const 
   if (!failure_.ok()) return failure_;
   absl::Status status = CheckTrailer(trailer);
   if (!status.ok()) return Fail(std::move(status));
-  Verified verified{epoch_, std::move(held_)};
-  last_length_ = verified.bytes.size();
+  Verified verified{epoch_, epoch_ == 1 ? CheckpointBytes(std::move(tail_)) : std::move(held_)};
   if (epoch_ == 1) sink_.reset();
   ++epoch_;
   scanner_.emplace(RecordScanner::Checkpoint::kLater);
   digest_.emplace();
-  held_.clear();
+  held_ = CheckpointBytes(pool_);
   return verified;
 }
 
@@ -103,17 +121,16 @@ absl::Status CheckpointAssembler::CheckEpoch(uint64_t epoch) const {
   return absl::OkStatus();
 }
 
-absl::Status CheckpointAssembler::CheckData(const CheckpointData& data) const {
-  const absl::Status status = CheckEpoch(data.epoch());
+absl::Status CheckpointAssembler::CheckData(uint64_t epoch, uint64_t offset, uint64_t size) const {
+  const absl::Status status = CheckEpoch(epoch);
   if (!status.ok()) return status;
-  const uint64_t size = data.payload().size();
-  if (data.offset() != scanner_->offset()) {
+  if (offset != scanner_->offset()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("checkpoint ", epoch_, ": data at byte ", data.offset(), ", expected byte ", scanner_->offset()));
+        absl::StrCat("checkpoint ", epoch_, ": data at byte ", offset, ", expected byte ", scanner_->offset()));
   }
   if (size == 0 || size > limits_.chunk_bytes_max) {
-    return absl::InvalidArgumentError(absl::StrCat("checkpoint ", epoch_, ", at byte ", data.offset(), ": a chunk of ",
-                                                   size, " bytes, allowed are 1 to ", limits_.chunk_bytes_max));
+    return absl::InvalidArgumentError(absl::StrCat("checkpoint ", epoch_, ", at byte ", offset, ": a chunk of ", size,
+                                                   " bytes, allowed are 1 to ", limits_.chunk_bytes_max));
   }
   const uint64_t limit = epoch_ == 1 ? limits_.seed_bytes_max : limits_.checkpoint_bytes_max;
   if (size > limit - scanner_->offset()) {
@@ -147,7 +164,8 @@ absl::Status CheckpointAssembler::CheckTrailer(const CheckpointTrailer& trailer)
 
 absl::Status CheckpointAssembler::Fail(absl::Status status) {
   failure_ = std::move(status);
-  held_ = std::string();
+  held_ = CheckpointBytes();
+  tail_ = std::string();
   sink_.reset();
   return failure_;
 }

@@ -8,6 +8,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/stream/block_pool.h"
+#include "common/stream/checkpoint_bytes.h"
 #include "common/stream/checkpoint_sink.h"
 #include "common/stream/record_scanner.h"
 #include "common/stream/stream_digest.h"
@@ -23,7 +25,8 @@ namespace romulus {
 // for incomplete, whatever else it holds. Later checkpoints are kept here until they are whole.
 //
 // After any error the partial checkpoint is dropped and every later call returns that error. INVALID_ARGUMENT: the
-// protocol or the stream's form is broken; DATA_LOSS: what came is not what the trailer says; else: the sink's.
+// protocol or the stream's form is broken; DATA_LOSS: what came is not what the trailer says; RESOURCE_EXHAUSTED: there
+// is no memory for it here; else: the sink's.
 // Pure, apart from the sink. One thread at a time.
 class CheckpointAssembler {
  public:
@@ -39,13 +42,16 @@ class CheckpointAssembler {
   struct Verified {
     uint64_t epoch = 0;
     // The whole checkpoint; of checkpoint 1 the tail that the sink did not get.
-    std::string bytes;
+    CheckpointBytes bytes;
   };
 
-  explicit CheckpointAssembler(Limits limits);
+  // Checkpoints are held in blocks of `pool`; null: of a pool of its own.
+  explicit CheckpointAssembler(Limits limits, std::shared_ptr<BlockPool> pool = nullptr);
 
   void SetSeedSink(std::shared_ptr<CheckpointSink> sink);
-  // Blocks in the sink while checkpoint 1 comes.
+  // The next bytes of checkpoint `epoch`, decoded, from `offset` on: one message's, in the pieces in which they lie.
+  // They are copied, once. Blocks in the sink while checkpoint 1 comes.
+  absl::Status Add(uint64_t epoch, uint64_t offset, CheckpointBytes::Pieces payload);
   absl::Status Add(const replication::v1::CheckpointData& data);
   absl::StatusOr<Verified> Finish(const replication::v1::CheckpointTrailer& trailer);
   // CheckpointCommit(epoch) is about to be sent: before this, data of the next checkpoint is refused, so a peer can't
@@ -54,21 +60,24 @@ class CheckpointAssembler {
 
  private:
   absl::Status CheckEpoch(uint64_t epoch) const;
-  absl::Status CheckData(const replication::v1::CheckpointData& data) const;
+  absl::Status CheckData(uint64_t epoch, uint64_t offset, uint64_t size) const;
   absl::Status CheckTrailer(const replication::v1::CheckpointTrailer& trailer) const;
-  absl::Status PassOn(const std::string& payload);
+  absl::Status Take(absl::Span<const char> bytes);
+  absl::Status PassOn(absl::Span<const char> bytes);
   absl::Status Fail(absl::Status status);
 
   const Limits limits_;
+  const std::shared_ptr<BlockPool> pool_;
   std::shared_ptr<CheckpointSink> sink_;
   uint64_t epoch_ = 1;  // Being received.
   uint64_t committed_ = 0;
   std::optional<RecordScanner> scanner_;
   std::optional<StreamDigest> digest_;
-  // Epoch 1: what the sink has not got, from passed_on_ on. Later ones: everything.
-  std::string held_;
-  size_t last_length_ = 0;  // Of the checkpoint before.
+  // Epoch 1: what the sink has not got, from passed_on_ on.
+  std::string tail_;
   uint64_t passed_on_ = 0;
+  // Later ones: everything.
+  CheckpointBytes held_;
   absl::Status failure_;
 };
 

@@ -89,16 +89,16 @@ TEST_F(CheckpointAssemblerTest, WhatWasCutIsPutTogetherAgain) {
     ASSERT_TRUE(seeded.ok()) << seeded.status();
     EXPECT_EQ(seeded->epoch, 1);
     EXPECT_EQ(seeded->bytes.size(), kRecordHeaderBytes);
-    EXPECT_EQ(sink->bytes() + seeded->bytes, first);
+    EXPECT_EQ(sink->bytes() + seeded->bytes.ToString(), first);
     for (uint64_t epoch = 2; epoch < 5; ++epoch) {
       assembler.MarkCommitted(epoch - 1);
       const std::string later = Later(std::string(epoch, 'x')).bytes();
       const auto verified = Feed(assembler, Messages(epoch, later, chunk));
       ASSERT_TRUE(verified.ok()) << verified.status();
       EXPECT_EQ(verified->epoch, epoch);
-      EXPECT_EQ(verified->bytes, later);
+      EXPECT_EQ(verified->bytes.ToString(), later);
     }
-    EXPECT_EQ(sink->bytes() + seeded->bytes, first);
+    EXPECT_EQ(sink->bytes() + seeded->bytes.ToString(), first);
   }
 }
 

@@ -48,7 +48,7 @@ class StandbyRegistry::RefusedLink final : public SecondaryLink::Observer {
   }
   void OnMessage(const replication::v1::PrimaryMessage&) override {}
   void OnSeeded(std::string) override {}
-  void OnCheckpoint(uint64_t, std::string) override {}
+  void OnCheckpoint(uint64_t, CheckpointBytes) override {}
   void OnClosed(absl::Status) override {
     // Not from within the link's own callback.
     auto self = registry_->refused_.extract(this);

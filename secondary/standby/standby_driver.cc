@@ -27,7 +27,7 @@ class StandbyDriver::LinkSession : public SecondaryLink::Observer {
     driver_->arrived_ = std::move(tail);
     driver_->Post(event::Seeded{});
   }
-  void OnCheckpoint(uint64_t epoch, std::string bytes) override {
+  void OnCheckpoint(uint64_t epoch, CheckpointBytes bytes) override {
     if (!present()) return;
     driver_->arrived_ = std::move(bytes);
     driver_->Post(event::CheckpointArrived{epoch});
@@ -154,9 +154,9 @@ struct StandbyDriver::Executor {
     return absl::OkStatus();
   }
   absl::Status operator()(const action::Apply& a) {
-    std::string bytes = std::exchange(d.arrived_, {});
+    CheckpointBytes bytes = std::exchange(d.arrived_, {});
     if (a.epoch == 1) {
-      d.target_->target->FinishSeeding(std::move(bytes));
+      d.target_->target->FinishSeeding(bytes.ToString());
     } else {
       d.unapplied_bytes_[a.epoch] = bytes.size();
       d.target_->target->Apply(a.epoch, std::move(bytes));
@@ -164,7 +164,7 @@ struct StandbyDriver::Executor {
     return absl::OkStatus();
   }
   absl::Status operator()(const action::DropArrived&) {
-    std::string().swap(d.arrived_);
+    d.arrived_ = CheckpointBytes();
     return absl::OkStatus();
   }
   absl::Status operator()(const action::ActivateTarget&) {

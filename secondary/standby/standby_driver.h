@@ -15,6 +15,7 @@
 #include "common/link/replication_link.h"
 #include "common/loop/scheduler.h"
 #include "common/ownership/generation_store.h"
+#include "common/stream/checkpoint_bytes.h"
 #include "proto/replication/v1/replication.pb.h"
 #include "secondary/checkpoint_target.h"
 #include "secondary/standby/standby.h"
@@ -126,7 +127,7 @@ class StandbyDriver {
   std::shared_ptr<CheckpointSink> seed_sink_;
   uint32_t domid_ = 0;
 
-  std::string arrived_;                           // The checkpoint that waits for Apply.
+  CheckpointBytes arrived_;                       // The checkpoint that waits for Apply.
   std::map<uint64_t, uint64_t> unapplied_bytes_;  // By epoch.
 
   // Measurements.

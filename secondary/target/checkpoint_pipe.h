@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "common/base/unique_fd.h"
+#include "common/stream/checkpoint_bytes.h"
 #include "common/stream/checkpoint_sink.h"
 
 namespace romulus {
@@ -23,7 +24,8 @@ class CheckpointPipe final : public CheckpointSink {
   static absl::StatusOr<Ends> New();
 
   // All or an error: UNAVAILABLE, the reader is gone; CANCELLED, after Cancel. Blocks while the reader is busy.
-  absl::Status Write(absl::Span<const char> bytes) override;
+  absl::Status Write(absl::Span<const char> bytes) override { return Write(CheckpointBytes::Pieces({bytes})); }
+  absl::Status Write(CheckpointBytes::Pieces pieces);
 
   // Ends a Write that is blocked, and all later ones. Thread safe.
   void Cancel();

@@ -6,6 +6,7 @@
 
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace romulus {
 namespace {
@@ -36,6 +37,26 @@ TEST_F(CheckpointPipeTest, AllBytesArriveInOrderAndThenTheEnd) {
     ends_.writer->Close();
   });
   EXPECT_TRUE(ReadAll(ends_.reader.get()) == checkpoint + "tail");
+  writer.join();
+}
+
+TEST_F(CheckpointPipeTest, PiecesOfAnySizeArriveInOrder) {
+  // More of them than one write takes, and more bytes than the pipe holds.
+  std::vector<std::string> parts;
+  std::vector<absl::Span<const char>> pieces;
+  std::string all;
+  for (size_t i = 0; i < 100; ++i) {
+    parts.push_back(std::string(i % 7 == 0 ? 0 : i * 997 % 70'000, static_cast<char>('a' + i % 26)));
+  }
+  for (const std::string& part : parts) {
+    pieces.push_back(part);
+    all += part;
+  }
+  std::thread writer([&] {
+    EXPECT_TRUE(ends_.writer->Write(pieces).ok());
+    ends_.writer->Close();
+  });
+  EXPECT_TRUE(ReadAll(ends_.reader.get()) == all);
   writer.join();
 }
 

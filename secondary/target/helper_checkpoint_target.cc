@@ -91,14 +91,16 @@ absl::Status HelperCheckpointTarget::StartHelper(const StandbyDomainIds& ids) {
 
 void HelperCheckpointTarget::FinishSeeding(std::string tail) { QueueWrite(1, std::move(tail)); }
 
-void HelperCheckpointTarget::Apply(uint64_t epoch, std::string bytes) { QueueWrite(epoch, std::move(bytes)); }
+void HelperCheckpointTarget::Apply(uint64_t epoch, CheckpointBytes bytes) { QueueWrite(epoch, std::move(bytes)); }
 
-void HelperCheckpointTarget::QueueWrite(uint64_t epoch, std::string bytes) {
+void HelperCheckpointTarget::QueueWrite(uint64_t epoch, CheckpointBytes bytes) {
   if (phase_ == Phase::kBroken) return;
   ROMULUS_CHECK(phase_ == Phase::kReceiving);
-  worker_.Post([this, epoch, bytes = std::move(bytes), pipe = pipe_] {
+  // Shared because a task has to be copyable; its memory is free again as soon as the helper has it.
+  worker_.Post([this, epoch, held = std::make_shared<CheckpointBytes>(std::move(bytes)), pipe = pipe_] {
+    const CheckpointBytes bytes = std::move(*held);
     if (write_failed_) return;
-    if (absl::Status status = pipe->Write(absl::MakeConstSpan(bytes)); !status.ok()) {
+    if (absl::Status status = pipe->Write(bytes.pieces()); !status.ok()) {
       write_failed_ = true;
       PostToLoop([this, status] { OnWriteFailed(status); });
       return;

@@ -41,7 +41,7 @@ class HelperCheckpointTarget final : public CheckpointTarget, private HelperProc
 
   void Prepare(const replication::v1::DomainDescription& domain, CheckpointTarget::Observer* observer) override;
   void FinishSeeding(std::string tail) override;
-  void Apply(uint64_t epoch, std::string bytes) override;
+  void Apply(uint64_t epoch, CheckpointBytes bytes) override;
   void Activate() override;
   void Discard() override;
 
@@ -57,7 +57,7 @@ class HelperCheckpointTarget final : public CheckpointTarget, private HelperProc
 
   void OnGuestCreated(absl::Status status, StandbyDomainIds ids);
   absl::Status StartHelper(const StandbyDomainIds& ids);
-  void QueueWrite(uint64_t epoch, std::string bytes);
+  void QueueWrite(uint64_t epoch, CheckpointBytes bytes);
   void OnWriteFailed(const absl::Status& status);
   void StartGuest(const helper::v1::Complete& complete);
   void OnGuestStarted(absl::Status status, const ActivationTimes& times);

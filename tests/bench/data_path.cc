@@ -12,7 +12,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -59,7 +61,7 @@ class Secondary final : public SessionAcceptor, public SecondaryLink::Observer {
   }
   void OnMessage(const replication::v1::PrimaryMessage&) override {}
   void OnSeeded(std::string) override { Commit(1); }
-  void OnCheckpoint(uint64_t epoch, std::string) override { Commit(epoch); }
+  void OnCheckpoint(uint64_t epoch, CheckpointBytes) override { Commit(epoch); }
   void OnClosed(absl::Status) override {}
 
   void Drop() { link_.reset(); }
@@ -114,128 +116,173 @@ class Staged {
   std::shared_ptr<const absl::Span<const char>> view_;
 };
 
-// Sends the next checkpoint when the one before is committed. The first one is the seeding, and not measured; so is the
-// second, which finds nothing warm.
-class Primary final : public PrimaryLink::Observer {
+// One way to carry a checkpoint to its commit by the other end.
+class Path {
  public:
-  Primary(EventLoop* loop, const std::string& address, const Staged& checkpoint, int checkpoints)
-      : loop_(loop), checkpoint_(checkpoint), last_(2 + checkpoints) {
+  virtual ~Path() = default;
+  // Seconds from the call to the commit.
+  virtual double Send() = 0;
+};
+
+// A session over the agents' link, seeded.
+class LinkPath final : public Path, private PrimaryLink::Observer {
+ public:
+  explicit LinkPath(const Staged& checkpoint)
+      : checkpoint_(checkpoint),
+        secondary_loop_(*EventLoop::New()),
+        primary_loop_(*EventLoop::New()),
+        service_(secondary_loop_.get(), &secondary_, {}) {
+    int port = 0;
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+    GrpcReplicationService::Configure({}, &builder);
+    builder.RegisterService(&service_);
+    server_ = builder.BuildAndStart();
+    secondary_thread_ = std::thread([this] { secondary_loop_->Run(); });
+    primary_thread_ = std::thread([this] { primary_loop_->Run(); });
+
     GrpcPrimaryLink::Options options;
-    options.address = address;
-    link_ = std::make_unique<GrpcPrimaryLink>(loop, options);
+    options.address = absl::StrCat("127.0.0.1:", port);
+    link_ = std::make_unique<GrpcPrimaryLink>(primary_loop_.get(), options);
+    primary_loop_->Post([this] {
+      replication::v1::OpenSession open;
+      open.set_protection("protections/bench");
+      open.set_heartbeat_interval_ms(1000);
+      open.set_link_timeout_ms(10'000);
+      open.mutable_domain()->set_memory_max_kib(1 << 20);
+      open.mutable_domain()->set_vcpu_count(1);
+      link_->Open(1, open, this);
+    });
+    AwaitMessages(1);
+    Carry(std::make_shared<MemoryCheckpointReader>(Checkpoint(true, 16)));
+  }
+  ~LinkPath() override {
+    primary_loop_->Post([this] { link_.reset(); });
+    primary_loop_->Quit();
+    primary_thread_.join();
+    secondary_loop_->Post([this] { secondary_.Drop(); });
+    secondary_loop_->Quit();
+    secondary_thread_.join();
+    server_->Shutdown(std::chrono::system_clock::now());
   }
 
-  void Start() {
-    replication::v1::OpenSession open;
-    open.set_protection("protections/bench");
-    open.set_heartbeat_interval_ms(1000);
-    open.set_link_timeout_ms(10'000);
-    open.mutable_domain()->set_memory_max_kib(1 << 20);
-    open.mutable_domain()->set_vcpu_count(1);
-    link_->Open(1, open, this);
+  double Send() override { return Carry(checkpoint_.reader()); }
+
+ private:
+  double Carry(std::shared_ptr<CheckpointReader> reader) {
+    const uint64_t epoch = ++epoch_;
+    double sent_at = 0;
+    primary_loop_->Post([this, epoch, reader = std::move(reader), &sent_at]() mutable {
+      sent_at = Now();
+      link_->SendCheckpoint(epoch, std::move(reader));
+    });
+    return AwaitMessages(1 + epoch) - sent_at;
   }
   void OnMessage(const replication::v1::SecondaryMessage&) override {
-    if (epoch_ > 2) seconds_.push_back(Now() - sent_at_);
-    if (epoch_ == 2) cpu_before_ = CpuSeconds();
-    if (epoch_ == last_) {
-      cost_ = {Median(seconds_), (CpuSeconds() - cpu_before_) / static_cast<double>(seconds_.size())};
-      link_.reset();
-      loop_->Quit();
-      return;
-    }
-    sent_at_ = Now();
-    ++epoch_;
-    link_->SendCheckpoint(
-        epoch_, epoch_ == 1 ? std::make_shared<MemoryCheckpointReader>(Checkpoint(true, 16)) : checkpoint_.reader());
+    const std::lock_guard<std::mutex> lock(mutex_);
+    ++messages_;
+    heard_at_ = Now();
+    heard_.notify_all();
   }
   void OnClosed(absl::Status status) override {
     LogError("the link closed: ", status.message());
     exit(1);
   }
+  // When the last of `count` came: SessionAccepted, then commits.
+  double AwaitMessages(uint64_t count) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    heard_.wait(lock, [&] { return messages_ == count; });
+    return heard_at_;
+  }
 
-  Cost cost() const { return cost_; }
-
- private:
-  EventLoop* const loop_;
   const Staged& checkpoint_;
-  const uint64_t last_;
-  std::unique_ptr<GrpcPrimaryLink> link_;
+  const std::unique_ptr<EventLoop> secondary_loop_;
+  const std::unique_ptr<EventLoop> primary_loop_;
+  Secondary secondary_;
+  GrpcReplicationService service_;
+  std::unique_ptr<grpc::Server> server_;
+  std::thread secondary_thread_;
+  std::thread primary_thread_;
+  std::unique_ptr<PrimaryLink> link_;
   uint64_t epoch_ = 0;
-  double sent_at_ = 0;
-  double cpu_before_ = 0;
-  std::vector<double> seconds_;
-  Cost cost_;
+
+  std::mutex mutex_;
+  std::condition_variable heard_;
+  uint64_t messages_ = 0;
+  double heard_at_ = 0;
 };
 
-Cost OverTheLink(const Staged& checkpoint, int checkpoints) {
-  const auto secondary_loop = *EventLoop::New();
-  const auto primary_loop = *EventLoop::New();
-  Secondary secondary;
-  GrpcReplicationService::Options service_options;
-  GrpcReplicationService service(secondary_loop.get(), &secondary, service_options);
-  int port = 0;
-  grpc::ServerBuilder builder;
-  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-  GrpcReplicationService::Configure(service_options, &builder);
-  builder.RegisterService(&service);
-  const auto server = builder.BuildAndStart();
-  std::thread secondary_thread([&] { secondary_loop->Run(); });
+// The other end reads into one small buffer, over and over, and answers each checkpoint with a byte: less than anything
+// that has the checkpoint in the end could do.
+class TcpPath final : public Path {
+ public:
+  explicit TcpPath(const Staged& checkpoint) : checkpoint_(checkpoint) {
+    const UniqueFd listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t length = sizeof(address);
+    auto* const any = reinterpret_cast<sockaddr*>(&address);
+    ROMULUS_CHECK(bind(listener.get(), any, length) == 0 && listen(listener.get(), 1) == 0);
+    ROMULUS_CHECK(getsockname(listener.get(), any, &length) == 0);
+    sender_.Reset(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ROMULUS_CHECK(connect(sender_.get(), any, length) == 0);
+    receiver_.Reset(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    receiving_ = std::thread([this] { Receive(); });
+  }
+  ~TcpPath() override {
+    sender_.Reset();
+    receiving_.join();
+  }
 
-  Primary primary(primary_loop.get(), absl::StrCat("127.0.0.1:", port), checkpoint, checkpoints);
-  primary_loop->Post([&] { primary.Start(); });
-  primary_loop->Run();
-
-  secondary_loop->Post([&] { secondary.Drop(); });
-  secondary_loop->Quit();
-  secondary_thread.join();
-  server->Shutdown(std::chrono::system_clock::now());
-  return primary.cost();
-}
-
-// The other end reads into one small buffer, and answers each checkpoint with a byte.
-Cost OverTcp(const Staged& checkpoint, int checkpoints) {
-  const UniqueFd listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof(address);
-  auto* const any = reinterpret_cast<sockaddr*>(&address);
-  ROMULUS_CHECK(bind(listener.get(), any, length) == 0 && listen(listener.get(), 1) == 0);
-  ROMULUS_CHECK(getsockname(listener.get(), any, &length) == 0);
-  const UniqueFd sender(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  ROMULUS_CHECK(connect(sender.get(), any, length) == 0);
-  const UniqueFd receiver(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
-
-  const size_t size = checkpoint.bytes().size();
-  const int rounds = 1 + checkpoints;
-  std::thread receiving([&] {
-    std::vector<char> buffer(256 << 10);
-    for (int i = 0; i < rounds; ++i) {
-      for (size_t left = size; left > 0;) {
-        const ssize_t got = recv(receiver.get(), buffer.data(), std::min(buffer.size(), left), 0);
-        ROMULUS_CHECK(got > 0);
-        left -= got;
-      }
-      ROMULUS_CHECK(send(receiver.get(), "c", 1, 0) == 1);
-    }
-  });
-  std::vector<double> seconds;
-  double cpu_before = 0;
-  for (int i = 0; i < rounds; ++i) {
-    if (i == 1) cpu_before = CpuSeconds();
+  double Send() override {
+    const absl::Span<const char> bytes = checkpoint_.bytes();
     const double begun = Now();
-    for (size_t sent = 0; sent < size;) {
-      const ssize_t taken = send(sender.get(), checkpoint.bytes().data() + sent, size - sent, 0);
+    for (size_t sent = 0; sent < bytes.size();) {
+      const ssize_t taken = send(sender_.get(), bytes.data() + sent, bytes.size() - sent, 0);
       ROMULUS_CHECK(taken > 0);
       sent += taken;
     }
     char committed = 0;
-    ROMULUS_CHECK(recv(sender.get(), &committed, 1, 0) == 1);
-    if (i > 0) seconds.push_back(Now() - begun);
+    ROMULUS_CHECK(recv(sender_.get(), &committed, 1, 0) == 1);
+    return Now() - begun;
   }
-  const double cpu = (CpuSeconds() - cpu_before) / checkpoints;
-  receiving.join();
-  return {Median(seconds), cpu};
+
+ private:
+  void Receive() {
+    std::vector<char> buffer(256 << 10);
+    while (true) {
+      for (size_t left = checkpoint_.bytes().size(); left > 0;) {
+        const ssize_t got = recv(receiver_.get(), buffer.data(), std::min(buffer.size(), left), 0);
+        if (got == 0) return;
+        ROMULUS_CHECK(got > 0);
+        left -= got;
+      }
+      ROMULUS_CHECK(send(receiver_.get(), "c", 1, 0) == 1);
+    }
+  }
+
+  const Staged& checkpoint_;
+  UniqueFd sender_;
+  UniqueFd receiver_;
+  std::thread receiving_;
+};
+
+// In turns, so that whatever else the machine does meets both alike. The first round finds nothing warm, and is not
+// counted.
+void Measure(const std::vector<Path*>& paths, int rounds, std::vector<Cost>* costs) {
+  std::vector<std::vector<double>> seconds(paths.size());
+  costs->assign(paths.size(), {});
+  for (int round = 0; round <= rounds; ++round) {
+    for (size_t i = 0; i < paths.size(); ++i) {
+      const double cpu_before = CpuSeconds();
+      const double took = paths[i]->Send();
+      if (round == 0) continue;
+      seconds[i].push_back(took);
+      (*costs)[i].cpu_seconds += (CpuSeconds() - cpu_before) / rounds;
+    }
+  }
+  for (size_t i = 0; i < paths.size(); ++i) (*costs)[i].seconds = Median(seconds[i]);
 }
 
 double MemcpySeconds(const Staged& checkpoint) {
@@ -256,14 +303,19 @@ int Run() {
   for (const int mib : {4, 64, 256}) {
     const Staged checkpoint(Checkpoint(false, mib * 256));
     const double mebibytes = static_cast<double>(checkpoint.bytes().size()) / (1 << 20);
-    const int checkpoints = std::max(5, 256 / mib);
-    const Cost tcp = OverTcp(checkpoint, checkpoints);
-    const Cost link = OverTheLink(checkpoint, checkpoints);
+    LinkPath link_path(checkpoint);
+    TcpPath tcp_path(checkpoint);
+    std::vector<Cost> costs;
+    Measure({&link_path, &tcp_path}, std::max(15, 512 / mib), &costs);
+    const Cost link = costs[0];
+    const Cost tcp = costs[1];
     printf(
         "%s\"%d_mib\": {\"throughput_of_tcp\": %.3f, \"cpu_of_tcp\": %.3f, \"link_mib_per_s\": %.0f, "
-        "\"tcp_mib_per_s\": %.0f, \"memcpy_mib_per_s\": %.0f, \"link_cpu_s_per_gib\": %.3f}",
+        "\"tcp_mib_per_s\": %.0f, \"memcpy_mib_per_s\": %.0f, \"link_cpu_s_per_gib\": %.3f, \"tcp_cpu_s_per_gib\": "
+        "%.3f}",
         separator, mib, tcp.seconds / link.seconds, link.cpu_seconds / tcp.cpu_seconds, mebibytes / link.seconds,
-        mebibytes / tcp.seconds, mebibytes / MemcpySeconds(checkpoint), link.cpu_seconds * 1024 / mebibytes);
+        mebibytes / tcp.seconds, mebibytes / MemcpySeconds(checkpoint), link.cpu_seconds * 1024 / mebibytes,
+        tcp.cpu_seconds * 1024 / mebibytes);
     separator = ", ";
   }
   printf("}\n");

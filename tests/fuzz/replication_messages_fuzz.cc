@@ -72,7 +72,8 @@ std::vector<std::string> FuzzSeeds() {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace romulus;  // NOLINT
   auto sink = std::make_shared<MemoryCheckpointSink>();
-  CheckpointAssembler assembler(kLimits);
+  static const std::shared_ptr<BlockPool> pool = BlockPool::New();
+  CheckpointAssembler assembler(kLimits, pool);
   assembler.SetSeedSink(sink);
   LinkMonitor monitor({absl::Milliseconds(100), absl::Milliseconds(1000)}, absl::ZeroDuration());
   absl::Status failure;
@@ -101,7 +102,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         continue;
       }
       ROMULUS_CHECK(verified->epoch == ++epoch);
-      ROMULUS_CHECK((epoch == 1 ? sink->bytes() : std::string()) + verified->bytes == received);
+      ROMULUS_CHECK((epoch == 1 ? sink->bytes() : std::string()) + verified->bytes.ToString() == received);
       ROMULUS_CHECK(verified->bytes.size() <= kLimits.checkpoint_bytes_max);
       assembler.MarkCommitted(epoch);
       received.clear();

@@ -251,7 +251,7 @@ absl::Status SimulatedSecondaryLink::Take(const PrimaryMessage& message) {
         }
         if (!verified.ok()) return verified.status();
         if (verified->epoch == 1) {
-          observer_->OnSeeded(std::move(verified->bytes));
+          observer_->OnSeeded(verified->bytes.ToString());
         } else {
           observer_->OnCheckpoint(verified->epoch, std::move(verified->bytes));
         }

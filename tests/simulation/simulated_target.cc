@@ -65,9 +65,9 @@ void SimulatedTarget::FinishSeeding(std::string tail) {
   Work();
 }
 
-void SimulatedTarget::Apply(uint64_t epoch, std::string bytes) {
+void SimulatedTarget::Apply(uint64_t epoch, CheckpointBytes bytes) {
   ROMULUS_CHECK(state_ != State::kDiscarding && !activating_);
-  queue_.emplace_back(epoch, std::move(bytes));
+  queue_.emplace_back(epoch, bytes.ToString());
   Work();
 }
 

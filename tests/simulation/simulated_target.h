@@ -29,7 +29,7 @@ class SimulatedTarget final : public CheckpointTarget {
 
   void Prepare(const replication::v1::DomainDescription& domain, Observer* observer) override;
   void FinishSeeding(std::string tail) override;
-  void Apply(uint64_t epoch, std::string bytes) override;
+  void Apply(uint64_t epoch, CheckpointBytes bytes) override;
   void Activate() override;
   void Discard() override;
 
