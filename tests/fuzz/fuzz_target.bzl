@@ -4,7 +4,7 @@ def fuzz_target(name, deps):
     """Declares <name>_test, <name>_libfuzzer (clang only) and write_<name>_seeds.
 
     Args:
-      name: the source is <name>.cc.
+      name: the source is <name>.cc; the inputs that libFuzzer found, if any, are in corpus/<name>.
       deps: what it calls.
     """
     native.cc_library(
@@ -14,10 +14,13 @@ def fuzz_target(name, deps):
         deps = deps + [":seeds", "//common/base:log"],
         alwayslink = True,
     )
+    corpus = native.glob(["corpus/" + name + "/*"])
     native.cc_test(
         name = name + "_test",
         size = "small",
         srcs = ["replay_main.cc"],
+        args = [native.package_name() + "/corpus/" + name] if corpus else [],
+        data = corpus,
         deps = [":" + name, ":seeds"],
     )
     native.cc_binary(

@@ -1,8 +1,10 @@
-// The entry point of a fuzz target where libFuzzer is not linked (gcc): runs it over its seed corpus, and over seeded
-// mutations of it, so that `bazel test` exercises the target everywhere.
+// The entry point of a fuzz target where libFuzzer is not linked (gcc): runs it over its seeds, over seeded mutations
+// of them, and over what is in the folder named on the command line (the kept corpus), so that `bazel test` exercises
+// the target everywhere. Files named there are run instead: crashes that libFuzzer found.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <random>
@@ -46,26 +48,40 @@ std::string Mutated(std::string input, std::mt19937_64& random) {
   return input;
 }
 
+bool RunFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) {
+    fprintf(stderr, "can't read %s\n", path.c_str());
+    return false;
+  }
+  Run(std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()));
+  return true;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  // Files named on the command line (a crash that libFuzzer found) instead of the seeds.
-  for (int i = 1; i < argc; ++i) {
-    std::ifstream file(argv[i], std::ios::binary);
-    if (!file) {
-      fprintf(stderr, "can't read %s\n", argv[i]);
-      return 1;
-    }
-    Run(std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()));
-  }
-  if (argc > 1) return 0;
-  std::mt19937_64 random(1);
   int runs = 0;
+  bool only_files = false;
+  for (int i = 1; i < argc; ++i) {
+    if (!std::filesystem::is_directory(argv[i])) {
+      only_files = true;
+      if (!RunFile(argv[i])) return 1;
+      continue;
+    }
+    for (const auto& entry : std::filesystem::directory_iterator(argv[i])) {
+      if (!RunFile(entry.path())) return 1;
+      ++runs;
+    }
+    printf("%d kept inputs\n", runs);
+  }
+  if (only_files) return 0;
+  std::mt19937_64 random(1);
   for (const std::string& seed : romulus::FuzzSeeds()) {
     Run(seed);
     for (int i = 0; i < kMutationsPerSeed; ++i) Run(Mutated(seed, random));
     runs += 1 + kMutationsPerSeed;
   }
   printf("%d inputs\n", runs);
-  return runs > 1 ? 0 : 1;
+  return runs > kMutationsPerSeed ? 0 : 1;
 }
