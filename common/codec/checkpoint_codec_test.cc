@@ -49,10 +49,10 @@ size_t Total(const Blocks& blocks) {
 }
 
 TEST(CheckpointCodec, GivesBackTheExactBytes) {
-  for (uint64_t seed = 0; seed < 5; ++seed) {
+  for (uint64_t seed = 0; seed < 3; ++seed) {
     // Caches that hold everything, next to nothing, nothing.
     for (const uint64_t cache : {kCache, uint64_t{40 * 4096}, uint64_t{5000}, uint64_t{0}}) {
-      for (const size_t piece : {size_t{100'003}, size_t{4096}, size_t{777}, size_t{1} << 20}) {
+      for (const size_t piece : {size_t{100'003}, size_t{777}, size_t{1} << 20}) {
         ScriptedGuest guest(seed, 150);
         CheckpointEncoder encoder({.cache_bytes_max = cache});
         CheckpointDecoder decoder({cache});

@@ -67,9 +67,10 @@ CheckpointEncoder::CheckpointEncoder(Options options)
       slots_(options.cache_bytes_max),
       index_(slots_.slots_max()) {}
 
-void CheckpointEncoder::BeginCheckpoint(uint64_t epoch) {
-  epoch_ = epoch;
-  units_.emplace(epoch == 1);
+void CheckpointEncoder::BeginCheckpoint(uint64_t epoch, bool may_refer) {
+  first_ = epoch == 1;
+  may_refer_ = may_refer && !first_;
+  units_.emplace(first_);
   index_.BeginEpoch();
   carry_.clear();
 }
@@ -167,8 +168,7 @@ void CheckpointEncoder::PlanPage(uint64_t key, const char* page, EncodingBatch* 
     index_.Erase(key);
     return;
   }
-  // Checkpoint 1's blocks refer to nothing.
-  const std::optional<uint32_t> slot = epoch_ == 1 ? std::nullopt : index_.Find(key);
+  const std::optional<uint32_t> slot = may_refer_ ? index_.Find(key) : std::nullopt;
   if (slot.has_value()) {
     const PageDifference difference = Compare(slots_.Contents(*slot), page);
     if (difference.changed_bytes == 0) {
@@ -214,7 +214,7 @@ void CheckpointEncoder::PlanState(uint64_t key, absl::Span<const char> bytes, En
   std::array<char, kUnitBytes> page{};
   memcpy(page.data(), bytes.data(), bytes.size());
   std::optional<uint32_t> slot = index_.Find(key);
-  if (slot.has_value() && epoch_ != 1) {
+  if (slot.has_value() && may_refer_) {
     Refer(*slot);
     AppendOperation(kStatePatched, batch);
     AppendVarint(bytes.size(), &batch->streams_[kOperations].bytes);
@@ -263,7 +263,7 @@ bool CheckpointEncoder::PatchPays(const PageDifference& difference, const char* 
 
 std::optional<uint32_t> CheckpointEncoder::NewSlot(uint64_t key) {
   // The first copy passes every page by: it may fill the cache, but not turn it over.
-  return index_.Insert(key, epoch_ != 1);
+  return index_.Insert(key, !first_);
 }
 
 void CheckpointEncoder::AppendOperation(Operation operation, EncodingBatch* batch) {

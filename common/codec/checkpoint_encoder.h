@@ -74,8 +74,9 @@ class CheckpointEncoder {
   explicit CheckpointEncoder(Options options);
 
   // Whatever was planned of the checkpoint before must have been finished, or ResetCache must follow.
-  // Checkpoint 1 flows on as it comes and can't be sent again: it is encoded without reference to the cache.
-  void BeginCheckpoint(uint64_t epoch);
+  // may_refer false: it can't be sent again (it flows on as it comes), and so is encoded without reference to the
+  // cache, though it fills it. Checkpoint 1 always is.
+  void BeginCheckpoint(uint64_t epoch, bool may_refer = true);
 
   // 1 to kPieceBytesMax bytes, or none with `last`. Up to 4095 bytes at the end may be held back for the next piece.
   std::unique_ptr<EncodingBatch> Plan(absl::Span<const char> piece, bool last);
@@ -129,7 +130,8 @@ class CheckpointEncoder {
   EncodingCounts counts_;
 
   // Of the checkpoint under way.
-  uint64_t epoch_ = 0;
+  bool first_ = false;
+  bool may_refer_ = false;
   std::optional<StreamUnits> units_;
   GrowableBytes carry_;  // The beginning of a unit.
 
