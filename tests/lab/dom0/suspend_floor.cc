@@ -4,7 +4,7 @@
 //
 //   suspend_floor DOMID INTERVAL_MS   until SIGTERM or SIGINT
 //
-// The interval counts from request to request, at least, as Romulus' own does from epoch to epoch. Writes a line per
+// The interval counts, as Romulus' own, from a suspend to the next request, at least. Writes a line per
 // pause to stdout, in microseconds: when the guest ran again (CLOCK_MONOTONIC), and from the request until it had
 // acknowledged, was suspended, ran again.
 #include <poll.h>
@@ -26,7 +26,8 @@ namespace {
 
 constexpr absl::Duration kSuspendTimeout = absl::Seconds(10);
 
-absl::Status PauseOnce(XenGuest& guest) {
+// Returns when it was suspended.
+absl::StatusOr<absl::Duration> PauseOnce(XenGuest& guest) {
   const absl::Duration requested_at = MonotonicNow();
   const absl::StatusOr<SuspendableGuest::SuspendTimes> times = guest.Suspend(kSuspendTimeout);
   if (!times.ok()) return times.status();
@@ -38,7 +39,7 @@ absl::Status PauseOnce(XenGuest& guest) {
          static_cast<long long>(absl::ToInt64Microseconds(times->suspend)),
          static_cast<long long>(absl::ToInt64Microseconds(running_at - requested_at)));
   fflush(stdout);
-  return absl::OkStatus();
+  return requested_at + times->suspend;
 }
 
 // False once the end was asked for.
@@ -63,8 +64,9 @@ absl::Status Run(uint32_t domid, absl::Duration interval) {
   if (!guest.ok()) return guest.status();
   absl::Duration next = MonotonicNow();
   while (WaitUntil(next, **stop)) {
-    next = std::max(next + interval, MonotonicNow());
-    if (absl::Status paused = PauseOnce(**guest); !paused.ok()) return paused;
+    const absl::StatusOr<absl::Duration> suspended_at = PauseOnce(**guest);
+    if (!suspended_at.ok()) return suspended_at.status();
+    next = *suspended_at + interval;
   }
   return absl::OkStatus();
 }

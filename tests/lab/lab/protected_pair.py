@@ -11,6 +11,7 @@ In a scenario, `with protected(story) as pair:` does all but the last two.
 """
 
 import contextlib
+import copy
 import dataclasses
 import time
 
@@ -57,15 +58,31 @@ def standby_phase_name(phase):
 
 
 class ProtectedPair:
-    """`primary` and `secondary` are the agents (agents.Agent). One per lab."""
+    """`primary` and `secondary` are the agents (agents.Agent). One per lab; beside() for more guests of it."""
 
     def __init__(self, lab, built, settings=Settings(), primary=programs.PRIMARY, secondary=programs.SECONDARY):
         self.lab = lab
+        self.guest = GUEST
         self.settings = settings
         self.generation = 1
         self._built = built
         self.primary = agents.primary(lab.alpha, programs.name(primary))
         self.secondary = agents.secondary(lab.beta, programs.name(secondary))
+
+    @property
+    def name(self):
+        return f"protections/{self.guest}"
+
+    @property
+    def standby_name(self):
+        return f"standbys/{self.guest}"
+
+    def beside(self, guest):
+        """The protection of another guest by the same agents."""
+        other = copy.copy(self)
+        other.guest = guest
+        other.generation = 1
+        return other
 
     # --- making it ---
 
@@ -97,11 +114,11 @@ class ProtectedPair:
         self.secondary.control.close()
 
     def create_request(self, **fields):
-        """A CreateProtectionRequest for the lab's guest; `fields` replace those of its Protection."""
-        wanted = {"domain": GUEST, "settings": self.settings.message(),
+        """A CreateProtectionRequest for its guest; `fields` replace those of its Protection."""
+        wanted = {"domain": self.guest, "settings": self.settings.message(),
                   "secondary_address": f"{self.lab.hosts['beta'].replication_address}:{agents.REPLICATION_PORT}"}
         wanted.update(fields)
-        return _protection_pb.CreateProtectionRequest(protection_id=ID,
+        return _protection_pb.CreateProtectionRequest(protection_id=self.guest,
                                                       protection=_protection_pb.Protection(**wanted))
 
     def create(self, **fields):
@@ -122,7 +139,7 @@ class ProtectedPair:
             trouble = f" ({status.last_error})" if status.last_error else ""
             say(f"{phase_name(status.phase)} for {time.monotonic() - started:.0f} s{copied}{trouble}")
 
-        following = watch.protection(self.primary, PROTECTION, period_ms=500)
+        following = watch.protection(self.primary, self.name, period_ms=500)
         try:
             reached = following.wait(lambda each: phase_name(each.status.phase) in final, timeout_s, 5, tell)
         finally:
@@ -146,7 +163,7 @@ class ProtectedPair:
         def protected_anew(each):
             return each.status.sessions > before.status.sessions and phase_name(each.status.phase) == "PROTECTED"
 
-        following = watch.protection(self.primary, PROTECTION, period_ms=500)
+        following = watch.protection(self.primary, self.name, period_ms=500)
         try:
             reached = following.wait(protected_anew, timeout_s)
         finally:
@@ -165,7 +182,7 @@ class ProtectedPair:
             got = protection.status.checkpoints_committed if protection else 0
             progress.say(f"{got} of {count} checkpoints")
 
-        following = watch.protection(self.primary, PROTECTION, period_ms=1000, on_change=on_status)
+        following = watch.protection(self.primary, self.name, period_ms=1000, on_change=on_status)
         try:
             reached = following.wait(lambda each: each.status.checkpoints_committed >= count, timeout_s, 5,
                                      None if on_status else tell)
@@ -183,11 +200,11 @@ class ProtectedPair:
     # --- looking at it and ending it ---
 
     def protection(self):
-        request = _protection_pb.GetProtectionRequest(name=PROTECTION)
+        request = _protection_pb.GetProtectionRequest(name=self.name)
         return self.primary.control.protections.GetProtection(request, timeout=20)
 
     def standby(self):
-        request = _standby_pb.GetStandbyRequest(name=STANDBY)
+        request = _standby_pb.GetStandbyRequest(name=self.standby_name)
         return self.secondary.control.standbys.GetStandby(request, timeout=20)
 
     def protections(self):
@@ -199,17 +216,17 @@ class ProtectedPair:
         return list(self.secondary.control.standbys.ListStandbys(request, timeout=20).standbys)
 
     def watch_standby(self, period_ms=50):
-        return watch.standby(self.secondary, STANDBY, period_ms)
+        return watch.standby(self.secondary, self.standby_name, period_ms)
 
     def activate(self, primary_fenced=True, timeout_s=60):
         """ActivateStandby in the next generation. Returns the Standby; raises control.RpcError."""
         self.generation += 1
-        request = _standby_pb.ActivateStandbyRequest(name=STANDBY, generation=self.generation,
+        request = _standby_pb.ActivateStandbyRequest(name=self.standby_name, generation=self.generation,
                                                      primary_fenced=primary_fenced)
         return self.secondary.control.standbys.ActivateStandby(request, timeout=timeout_s)
 
     def delete(self, without_secondary=False, timeout_s=60):
-        request = _protection_pb.DeleteProtectionRequest(name=PROTECTION, generation=self.generation,
+        request = _protection_pb.DeleteProtectionRequest(name=self.name, generation=self.generation,
                                                          unprotect_without_secondary=without_secondary)
         return self.primary.control.protections.DeleteProtection(request, timeout=timeout_s)
 

@@ -26,11 +26,13 @@ class Failed(Exception):
 
 
 class Story:
-    def __init__(self, name, broken=None, keep=False, cuts=None):
+    def __init__(self, name, broken=None, keep=False, cuts=None, only=None, minutes=None):
         self.name = name
         self.broken = broken  # the mutant to run with, or None
         self.keep = keep
         self.cuts = cuts  # how many power cuts were asked for, or None
+        self.only = only  # which rows were asked for, or None: all
+        self.minutes = minutes  # how long it was asked to take, or None
         self.figures = {}
         self._started = time.monotonic()
         self._labs = 0

@@ -27,14 +27,11 @@ class XlRemus:
         self._guest = guest
         self._interval_ms = interval_ms
 
-    def start(self):
-        domain_id = self._lab.alpha.domains()[self._guest][0]
-        # Each checkpoint writes "suspend" here once; the shell notes when (EPOCHREALTIME costs no process).
-        self._lab.alpha.put("/run/watch-epochs", (
-            "#!/bin/bash\n"
-            f"xenstore-watch /local/domain/{domain_id}/control/shutdown | while read -r _; do\n"
-            f"  echo $EPOCHREALTIME; done >{_WATCH_LOG}\n").encode(), mode="755")
-        self._lab.alpha.start_daemon("watch-epochs", "/run/watch-epochs")
+    def start(self, watched=False):
+        """`watched`: somebody else watches the guest's suspends; then wait_running() needs his count, and measure() has
+        nothing to go by."""
+        if not watched:
+            self._watch_suspends()
         # nofork: else socat kills the receiver with SIGTERM when the link dies, instead of letting it take over.
         self._lab.beta.start_daemon(
             "xl-receive", f"socat TCP-LISTEN:{PORT},reuseaddr,nodelay,keepalive,keepidle=1,keepintvl=1,keepcnt=2 "
@@ -46,11 +43,25 @@ class XlRemus:
         self._sender_pid = self._lab.alpha.start_daemon(
             "xl-remus", f"xl -v remus -F -n -d -i {self._interval_ms} -s '' {self._guest} '{sender}'")
 
-    def wait_running(self, timeout_s=300):
-        """Waits for the third checkpoint: the first carries what changed while the whole memory was copied."""
+    def _watch_suspends(self):
+        domain_id = self._lab.alpha.domains()[self._guest][0]
+        # Each checkpoint writes "suspend" here once; the shell notes when (EPOCHREALTIME costs no process).
+        self._lab.alpha.put("/run/watch-epochs", (
+            "#!/bin/bash\n"
+            f"xenstore-watch /local/domain/{domain_id}/control/shutdown | while read -r _; do\n"
+            f"  echo $EPOCHREALTIME; done >{_WATCH_LOG}\n").encode(), mode="755")
+        self._lab.alpha.start_daemon("watch-epochs", "/run/watch-epochs")
+
+    def wait_running(self, count_suspends=None, timeout_s=300):
+        """Waits for the third checkpoint: the first carries what changed while the whole memory was copied.
+        `count_suspends()`: how many there were ever, where it was started as watched."""
+        if count_suspends is None:
+            aim, count_suspends = 3, lambda: len(self._suspends())
+        else:
+            aim = 3 + count_suspends()
         deadline = time.monotonic() + timeout_s
         next_report = time.monotonic() + 10
-        while len(self._suspends()) < 3:
+        while count_suspends() < aim:
             if time.monotonic() > next_report:
                 sent = int(self._lab.alpha.out("cat /sys/class/net/eth1/statistics/tx_bytes"))
                 progress.say(f"xl remus: {sent >> 20} MiB sent")

@@ -1,0 +1,137 @@
+"""Half an hour at 100 ms, two guests that dirty memory: memory flat, no epoch skipped, a power cut, nothing forgotten.
+
+--minutes takes another time. Memory is looked at some eighty times; the median of the last quarter is compared with the
+second's, so that what fills once (pools, caches, the C library's arenas) counts for nothing, and what grows does.
+"""
+
+import time
+
+from lab import epoch_trace, guests, memory, programs, protected_pair
+
+MINUTES = 30
+LOOKS = 80
+INTERVAL_MS = 100
+SECOND = guests.Guest("second", "10.80.0.11")
+# Per guest; in records of 64 bytes.
+DIRTIED_MB_PER_S = 1
+WORKING_SET_PAGES = 4096
+QUESTIONS_PER_S = 20
+
+# Growth from the second quarter to the last that is taken for flat: of a process, and of a whole dom0.
+GROWTH_SHARE = 0.03
+GROWTH_KIB = 256
+DOM0_GROWTH_KIB = 4096
+
+PRIMARY = ("romulus-primary", "romulus-save-helper")
+SECONDARY = ("romulus-secondary", "romulus-restore-helper")
+
+BREAKS = {
+    "leak": "a program called romulus-save-helper runs beside the real ones and keeps 100 KiB more every second",
+    "gap": "the trace of one guest loses an epoch on its way to the judge",
+    "forgetful": "the primary releases each epoch's output at once: a client must find that the guest forgot",
+}
+
+
+def run(story):
+    primary = programs.PRIMARY_RELEASE_EARLY if story.broken == "forgetful" else programs.PRIMARY
+    # Patient: a machine that stands still for a moment is no lost link.
+    settings = protected_pair.Settings(interval_ms=INTERVAL_MS, link_timeout_ms=10_000)
+    with protected_pair.agents_up(story, settings, primary) as first:
+        lab = first.lab
+        story.step("creating the second guest")
+        guests.create(lab, SECOND)
+        pairs = [first, first.beside(SECOND.name)]
+        clients = [lab.start_client(tcp=2, udp=1, rate=QUESTIONS_PER_S, **options)
+                   for options in ({}, {"server": SECOND.address})]
+        for pair, client in zip(pairs, clients):
+            client.wait_connected()
+            story.step(f"protecting {pair.guest}")
+            pair.create()
+            pair.wait_protected()
+            client.dirty(DIRTIED_MB_PER_S * 1_000_000 // 4096, WORKING_SET_PAGES)
+        for pair in pairs:
+            pair.wait_more_checkpoints(10)
+        traces = [epoch_trace.EpochTrace(pair) for pair in pairs]
+        soak(story, pairs, traces)
+        judge_epochs(story, pairs, traces)
+        cut(story, pairs, clients)
+
+
+def soak(story, pairs, traces):
+    """Lets them run, and judges what memory the agents and their helpers had meanwhile."""
+    lab = pairs[0].lab
+    seconds = 60 * (story.minutes or MINUTES)
+    if story.broken == "leak":
+        leak(lab.alpha)
+    history = memory.History({lab.alpha: PRIMARY, lab.beta: SECONDARY})
+    started = time.monotonic()
+    said_at = started
+    for number in range(LOOKS):
+        time.sleep(max(0.0, started + number * seconds / LOOKS - time.monotonic()))
+        history.look()
+        if time.monotonic() > said_at + 10:
+            said_at = time.monotonic()
+            story.step(f"{said_at - started:.0f} of {seconds:.0f} s, epochs " +
+                       ", ".join(f"{pair.guest} {trace.epochs[-1].epoch if trace.epochs else '-'}"
+                                 for pair, trace in zip(pairs, traces)))
+    changes = history.changes()
+    story.check(not changes, f"processes came or went: {changes}")
+    growth = history.growth()
+    wrong = []
+    for (host, name, pid, field), (early, late) in sorted(growth.items()):
+        story.step(f"{host} {name} {pid} {field}: {early} KiB in the second quarter, {late} KiB in the last")
+        limit = early + DOM0_GROWTH_KIB if name == "dom0" else early * (1 + GROWTH_SHARE) + GROWTH_KIB
+        if late > limit:
+            wrong.append(f"{host}'s {name} (pid {pid}) grew from {early} to {late} KiB {field}")
+    story.figures["memory_kib"] = [
+        {"host": host, "program": name, "what": field, "second_quarter": early, "last_quarter": late}
+        for (host, name, _, field), (early, late) in sorted(growth.items())]
+    story.figures["minutes"] = round(seconds / 60, 2)
+    story.check(not wrong, "; ".join(wrong))
+
+
+def leak(host):
+    """Beside the real ones: a shell that grows, under a name that is looked at."""
+    host.sh("mkdir -p /run/leak && cp /usr/bin/bash /run/leak/romulus-save-helper")
+    host.start_daemon("leak", "/run/leak/romulus-save-helper -c "
+                      "'while :; do x=$x$(head -c 76800 /dev/urandom | base64 -w0); sleep 1; done'")
+
+
+def judge_epochs(story, pairs, traces):
+    for pair, trace in zip(pairs, traces):
+        status = pair.protection().status
+        trace.stop()
+        story.check(trace.missed == 0, f"{pair.guest}: the agent dropped {trace.missed} epochs of the trace")
+        if story.broken == "gap":
+            del trace.epochs[len(trace.epochs) // 2]
+        print(f"{pair.guest}: {len(trace.epochs)} epochs, {trace.epochs[0].epoch} to {trace.epochs[-1].epoch}")
+        print(trace.summary(), flush=True)
+        story.check(not trace.gaps(), f"{pair.guest}: epochs were skipped: {trace.gaps()[:5]}")
+        story.check(status.sessions == 1, f"{pair.guest}: {status.sessions} sessions, {status.last_error}")
+        story.check(status.committed_epoch == status.checkpoints_committed,
+                    f"{pair.guest}: {status.checkpoints_committed} checkpoints, the last of epoch {status.committed_epoch}")
+        story.figures[pair.guest] = {"epochs": len(trace.epochs), "trace": trace.spreads()}
+
+
+def cut(story, pairs, clients):
+    """Both guests lose their host at once, and both go on on the other."""
+    lab = pairs[0].lab
+    before = [pair.protection() for pair in pairs]
+    lab.alpha.power_cut()
+    for client in clients:
+        client.mark()
+    story.step("alpha has no power")
+    for pair in pairs:
+        following = pair.watch_standby()
+        story.check(following.wait(lambda each: not each.link_alive, 60), f"{pair.guest}: the cut was not noticed")
+        following.stop()
+        pair.activate(primary_fenced=True)
+        story.step(f"{pair.guest} runs on beta")
+    for pair, client, last in zip(pairs, clients, before):
+        client.wait_answers(50, timeout_s=90)
+        verdict = client.stop()
+        story.figures[pair.guest].update({
+            "committed_before": last.status.committed_epoch,
+            "client": {key: verdict.get(key) for key in ("answers_before", "answers_after", "forgotten", "contradicted",
+                                                        "tcp_connection_survived")}})
+        story.check(verdict["ok"], f"{pair.guest}: {verdict['why']}")
