@@ -1,7 +1,7 @@
-// romulus-save-helper without Xen: the real SaveSession over a FakeGuest, in a loop that calls it as libxc's does.
+// romulus-save-helper without Xen: the real SaveLoop and SaveSession over a FakeGuest.
 
-#include <errno.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -11,10 +11,14 @@
 
 #include "common/base/monotonic_time.h"
 #include "common/process/helper_channel.h"
-#include "common/stream/synthetic_stream.h"
+#include "common/stream/stream_format.h"
 #include "primary/capture/fake_guest.h"
+#include "primary/save_helper/guest_image.h"
 #include "primary/save_helper/save_failure.h"
+#include "primary/save_helper/save_loop.h"
 #include "primary/save_helper/save_session.h"
+#include "primary/save_helper/seeding_pipe.h"
+#include "primary/save_helper/staging_memory.h"
 
 namespace romulus {
 namespace {
@@ -56,39 +60,55 @@ class SuspendableFakeGuest final : public SuspendableGuest {
   const UniqueFd ticks_;
 };
 
-// As libxc's save of a stream of checkpoints. The errno that ended it.
-int Save(FakeGuest& guest, int io, SaveSession& session) {
-  const auto write_all = [io](const std::string& bytes) {
-    for (size_t written = 0; written < bytes.size();) {
-      const ssize_t part = write(io, bytes.data() + written, bytes.size() - written);
-      if (part < 0) return false;
-      written += static_cast<size_t>(part);
-    }
-    return true;
-  };
-  const auto page = [&guest](int number) {
-    const uint64_t value = guest.pages[number];
-    return SyntheticStream::Page{static_cast<uint64_t>(number), 0,
-                                 std::string(reinterpret_cast<const char*>(&value), sizeof value)};
-  };
-  guest.tracking = true;
-  guest.dirty = 0;
-  SyntheticStream live;
-  live.Preamble();
-  for (int number = 0; number < FakeGuest::kPages; ++number) live.PageData({page(number)});
-  if (!write_all(live.bytes())) return errno;
-  if (session.Precopy(1, FakeGuest::kPages, 0) != SaveSession::PrecopyDecision::kStopAndCopy) return EINTR;
-  while (true) {
-    if (!session.Suspend()) return EIO;
-    SyntheticStream checkpoint;
-    const uint32_t dirty = guest.dirty.exchange(0);
-    for (int number = 0; number < FakeGuest::kPages; ++number) {
-      if ((dirty & 1U << number) != 0) checkpoint.PageData({page(number)});
-    }
-    if (!write_all(checkpoint.State("vcpu").EndCheckpoint().bytes())) return errno;
-    if (!session.PostCopy() || !session.Checkpoint()) return EIO;
+// Its pages are in memory of this process, as they were when they were last taken.
+class FakeGuestImage final : public GuestImage {
+ public:
+  explicit FakeGuestImage(FakeGuest* guest) : guest_(*guest), memory_(FakeGuest::kPages * stream_format::kPageBytes) {
+    frames_.Add(0, FakeGuest::kPages, memory_.data());
   }
-}
+
+  absl::StatusOr<Description> Describe() override { return Description{4, 17, std::string(24, 'c'), ""}; }
+  absl::Status Begin() override {
+    guest_.tracking = true;
+    guest_.dirty = 0;
+    return Take(kAll);
+  }
+  const FrameMap& frames() const override { return frames_; }
+  absl::StatusOr<uint64_t> CountDirty() override { return static_cast<uint64_t>(__builtin_popcount(guest_.dirty)); }
+  absl::StatusOr<absl::Span<const uint64_t>> TakeDirty(bool) override {
+    bitmap_ = guest_.dirty.exchange(0);
+    if (absl::Status status = Take(static_cast<uint32_t>(bitmap_)); !status.ok()) return status;
+    return absl::MakeConstSpan(&bitmap_, 1);
+  }
+  absl::Status AddTypes(absl::Span<uint64_t>) override { return absl::OkStatus(); }
+  absl::Status CheckMemoryMap() override { return absl::OkStatus(); }
+  absl::Status PrepareState() override { return absl::OkStatus(); }
+  absl::StatusOr<State> ReadState() override {
+    State state;
+    state.hvm_context = absl::MakeConstSpan(kVcpu, sizeof(kVcpu) - 1);
+    state.hvm_params = absl::MakeConstSpan(&kParam, 1);
+    return state;
+  }
+
+ private:
+  static constexpr uint32_t kAll = (1U << FakeGuest::kPages) - 1;
+  static constexpr char kVcpu[] = "vcpu";
+  static constexpr CheckpointWriter::HvmParam kParam{1, 2};
+
+  absl::Status Take(uint32_t pages) {
+    for (int number = 0; number < FakeGuest::kPages; ++number) {
+      if ((pages & 1U << number) == 0) continue;
+      const uint64_t value = guest_.pages[number];
+      memcpy(memory_.data() + number * stream_format::kPageBytes, &value, sizeof(value));
+    }
+    return guest_.destroyed ? absl::NotFoundError("the domain is gone") : absl::OkStatus();
+  }
+
+  FakeGuest& guest_;
+  std::vector<char> memory_;
+  FrameMap frames_;
+  uint64_t bitmap_ = 0;
+};
 
 void RecoverGuest(FakeGuest& guest) {
   guest.suspended = false;
@@ -114,22 +134,26 @@ int RunSave(HelperEnd& agent, StopSignal& stop, HelperEnd::Received start) {
   const helper::v1::StartSave& request = start.message.start_save();
   FakeGuest& guest = *FakeGuest::Open(request.domid(), /*fresh=*/false);
   SuspendableFakeGuest suspendable(&guest);
-  if (absl::Status alive = suspendable.CheckAlive(); !alive.ok()) return EndWithFailure(agent, SetupFailure(alive));
-  StagingFiles staging(std::move(start.descriptors[0]), std::move(start.descriptors[1]),
-                       std::move(start.descriptors[2]));
+  if (absl::Status alive = suspendable.CheckAlive(); !alive.ok()) return EndWithFailure(agent, FailureFrom(alive));
   SaveSession::Options options;
   options.suspend_timeout = absl::Milliseconds(request.suspend_timeout_ms());
   options.resume_timeout = absl::Milliseconds(request.resume_timeout_ms());
-  options.memory_pages = FakeGuest::kPages;
-  SaveSession session(agent, suspendable, staging, stop, MonotonicNow, options);
-  stop.BreakWritesOf(staging.io_descriptor());
-  const int error = Save(guest, staging.io_descriptor(), session);
-  stop.BreakWritesOf(-1);
+  SaveSession session(agent, suspendable, stop, MonotonicNow, options);
+  FakeGuestImage image(&guest);
+  absl::StatusOr<SeedingPipe> pipe =
+      SeedingPipe::New(std::move(start.descriptors[0]), {agent.descriptor(), stop.descriptor()},
+                       [&session] { return session.StopRequested(); });
+  constexpr size_t kLimit = size_t{16} << 20;
+  absl::StatusOr<StagingMemory> first = StagingMemory::New(std::move(start.descriptors[1]), kLimit);
+  absl::StatusOr<StagingMemory> second = StagingMemory::New(std::move(start.descriptors[2]), kLimit);
+  ROMULUS_CHECK(pipe.ok() && first.ok() && second.ok());
+  SaveLoop(image, session, *std::move(pipe), {*std::move(first), *std::move(second)}, MonotonicNow).Run();
   const bool asked = session.StopRequested() && !session.failure().has_value();
   const absl::Status alive = suspendable.CheckAlive();
   RecoverGuest(guest);
   if (asked) return EndWithComplete(agent);
-  return EndWithFailure(agent, session.failure().has_value() ? *session.failure() : SaveFailure(error, "", alive));
+  ROMULUS_CHECK(session.failure().has_value());
+  return EndWithFailure(agent, absl::IsNotFound(alive) ? FailureFrom(alive) : *session.failure());
 }
 
 int Run() {

@@ -51,12 +51,12 @@ class HelperCheckpointSource::ReleaseGate : public std::enable_shared_from_this<
     source_ = nullptr;
   }
 
-  void Released(int index, uint64_t length) {
+  void Released(int index) {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (source_ == nullptr) return;
-    source_->loop_.Post([gate = shared_from_this(), index, length] {
+    source_->loop_.Post([gate = shared_from_this(), index] {
       // On the loop's thread, as Close.
-      if (gate->source_ != nullptr) gate->source_->OnStagingFileReleased(index, length);
+      if (gate->source_ != nullptr) gate->source_->OnStagingFileReleased(index);
     });
   }
 
@@ -247,12 +247,11 @@ absl::StatusOr<std::unique_ptr<CheckpointReader>> HelperCheckpointSource::NewRea
   if (!bytes.ok()) return bytes.status();
   file_in_use_[index] = true;
   return std::make_unique<StagingReader>(*std::move(bytes),
-                                         [releases = releases_, index, length] { releases->Released(index, length); });
+                                         [releases = releases_, index] { releases->Released(index); });
 }
 
-void HelperCheckpointSource::OnStagingFileReleased(int index, uint64_t length) {
+void HelperCheckpointSource::OnStagingFileReleased(int index) {
   file_in_use_[index] = false;
-  files_[index]->Trim(length);
   SendPendingRequest();
 }
 

@@ -68,7 +68,7 @@ class HelperCheckpointSource final : public CheckpointSource, private HelperProc
   void OnSuspended(const helper::v1::Suspended& suspended);
   void OnCaptured(const helper::v1::Captured& captured);
   absl::StatusOr<std::unique_ptr<CheckpointReader>> NewReader(int index, uint64_t length);
-  void OnStagingFileReleased(int index, uint64_t length);
+  void OnStagingFileReleased(int index);
   void SendPendingRequest();
   bool over() const { return ending_ != Ending::kNot || phase_ >= Phase::kRecovering; }
   void Recover(absl::Status cause, absl::Duration settle);

@@ -2,13 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/falloc.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -16,7 +14,6 @@
 namespace romulus {
 namespace {
 
-constexpr uint64_t kNeverTrimmedBelow = uint64_t{64} << 20;
 // Mapped beyond what is needed now, so that a checkpoint that is a little larger does not need a new mapping.
 constexpr uint64_t kMapAhead = uint64_t{1} << 20;
 
@@ -72,20 +69,6 @@ absl::StatusOr<std::shared_ptr<const absl::Span<const char>>> StagingFile::View(
   };
   const auto held = std::make_shared<const Held>(Held{mapping_, absl::MakeConstSpan(mapping_->start(), length)});
   return std::shared_ptr<const absl::Span<const char>>(held, &held->bytes);
-}
-
-void StagingFile::Trim(uint64_t length) {
-  struct stat status {};
-  if (fstat(file_.get(), &status) != 0) return;
-  const uint64_t stored = static_cast<uint64_t>(status.st_blocks) * 512;
-  if (stored <= kNeverTrimmedBelow || length > stored / 4) return;
-  const uint64_t kept = std::max(kNeverTrimmedBelow, length * 2);
-  if (static_cast<uint64_t>(status.st_size) <= kept) return;
-  mapping_.reset();
-  // The file keeps its size, only its pages go. A failure costs memory, nothing else.
-  [[maybe_unused]] const int result =
-      fallocate(file_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(kept),
-                static_cast<off_t>(static_cast<uint64_t>(status.st_size) - kept));
 }
 
 }  // namespace romulus

@@ -13,7 +13,7 @@
 namespace romulus {
 
 // A memory file that the save helper writes checkpoints into, and that this process reads in place. Its pages stay for
-// the next one: a warm page is written five times as fast as a fresh one, and mapping it again costs as much as a copy.
+// the next one (how many, is the helper's to decide: StagingMemory); mapping it again would cost as much as a copy.
 // It is sealed against shrinking, so that no helper can take pages away while they are read.
 class StagingFile {
  public:
@@ -24,10 +24,6 @@ class StagingFile {
   // A view of the first `length` bytes that can be read for as long as it is kept, whatever becomes of the file.
   // INVALID_ARGUMENT: the file does not hold so many.
   absl::StatusOr<std::shared_ptr<const absl::Span<const char>>> View(uint64_t length);
-
-  // Gives back what one extraordinary checkpoint took: most of a file of which the last checkpoint, with `length`
-  // bytes, used little. Only while nobody reads or writes it.
-  void Trim(uint64_t length);
 
  private:
   class Mapping;

@@ -16,8 +16,7 @@ AgentLogger::AgentLogger(HelperEnd& agent)
       native_(NewToolLogger([this](xentoollog_level level, const std::string& text) { Line(level, text); })) {}
 
 void AgentLogger::Line(xentoollog_level level, const std::string& text) {
-  if (level < XTL_NOTICE || (level <= XTL_ERROR && errors_expected_())) return;
-  if (level >= XTL_ERROR && first_error_.empty()) first_error_ = text.substr(0, kLongestLine);
+  if (level < XTL_NOTICE) return;
   if (!limit_.Allow(MonotonicNow())) return;
   helper::v1::HelperToAgent message;
   helper::v1::Log& log = *message.mutable_log();

@@ -34,8 +34,6 @@ absl::StatusOr<DomainState> ReadDomainState(xc_interface* xc, uint32_t domid) {
     return absl::NotFoundError(absl::StrCat("domain ", domid, " is being destroyed"));
   }
   DomainState state;
-  state.hvm = (info.flags & XEN_DOMINF_hvm_guest) != 0;
-  state.memory_pages = info.tot_pages;
   if ((info.flags & XEN_DOMINF_shutdown) != 0) {
     const unsigned reason = (info.flags >> XEN_DOMINF_shutdownshift) & XEN_DOMINF_shutdownmask;
     if (reason != SHUTDOWN_suspend) {
@@ -44,11 +42,6 @@ absl::StatusOr<DomainState> ReadDomainState(xc_interface* xc, uint32_t domid) {
     state.run_state = DomainRunState::kSuspended;
   }
   return state;
-}
-
-int ProbeLogDirty(xc_interface* xc, uint32_t domid) {
-  if (xc_shadow_control(xc, domid, XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY, nullptr, 0) != 0) return errno;
-  return xc_shadow_control(xc, domid, XEN_DOMCTL_SHADOW_OP_OFF, nullptr, 0) == 0 ? 0 : errno;
 }
 
 }  // namespace romulus

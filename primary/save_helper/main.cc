@@ -1,10 +1,11 @@
 // romulus-save-helper: takes checkpoints of one domain for the agent that started it. See proto/helper/v1/helper.proto.
 
-#include <errno.h>
 #include <signal.h>
 
+#include <array>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "common/base/heap.h"
 #include "common/base/log.h"
@@ -13,13 +14,16 @@
 #include "common/xen/control.h"
 #include "common/xen/xenstore.h"
 #include "primary/save_helper/agent_logger.h"
-#include "primary/save_helper/domain_state.h"
+#include "primary/save_helper/domain_hypercalls.h"
 #include "primary/save_helper/guest_recovery.h"
-#include "primary/save_helper/libxenguest_save.h"
 #include "primary/save_helper/save_failure.h"
+#include "primary/save_helper/save_loop.h"
 #include "primary/save_helper/save_session.h"
+#include "primary/save_helper/seeding_pipe.h"
+#include "primary/save_helper/staging_memory.h"
 #include "primary/save_helper/stop_signal.h"
 #include "primary/save_helper/xen_guest.h"
+#include "primary/save_helper/xen_guest_image.h"
 
 namespace romulus {
 namespace {
@@ -46,6 +50,7 @@ struct Hypervisor {
   // Destroyed last: the handles log through it.
   std::unique_ptr<AgentLogger> logger;
   XcInterface xc;
+  std::unique_ptr<DomainHypercalls> hypercalls;
   std::unique_ptr<Xenstore> store;
   std::unique_ptr<XenGuest> guest;
 };
@@ -56,13 +61,48 @@ absl::StatusOr<Hypervisor> Open(HelperEnd& agent, uint32_t domid) {
   absl::StatusOr<XcInterface> xc = OpenXenControl(hypervisor.logger->native());
   if (!xc.ok()) return xc.status();
   hypervisor.xc = *std::move(xc);
+  auto hypercalls = DomainHypercalls::New(hypervisor.logger->native(), domid);
+  if (!hypercalls.ok()) return hypercalls.status();
+  hypervisor.hypercalls = *std::move(hypercalls);
   absl::StatusOr<std::unique_ptr<Xenstore>> store = Xenstore::Open();
   if (!store.ok()) return store.status();
   hypervisor.store = *std::move(store);
-  absl::StatusOr<std::unique_ptr<XenGuest>> guest = XenGuest::New(hypervisor.xc.get(), hypervisor.store.get(), domid);
+  absl::StatusOr<std::unique_ptr<XenGuest>> guest =
+      XenGuest::New(hypervisor.xc.get(), hypervisor.hypercalls.get(), hypervisor.store.get(), domid);
   if (!guest.ok()) return guest.status();
   hypervisor.guest = *std::move(guest);
   return hypervisor;
+}
+
+absl::StatusOr<std::array<StagingMemory, 2>> OpenStaging(UniqueFd first, UniqueFd second, size_t limit) {
+  absl::StatusOr<StagingMemory> a = StagingMemory::New(std::move(first), limit);
+  if (!a.ok()) return a.status();
+  absl::StatusOr<StagingMemory> b = StagingMemory::New(std::move(second), limit);
+  if (!b.ok()) return b.status();
+  return std::array<StagingMemory, 2>{*std::move(a), *std::move(b)};
+}
+
+// Room for every page of the guest, once, and its vCPUs.
+size_t LargestCheckpoint(uint64_t memory_pages) {
+  constexpr size_t kBytesPerPage = stream_format::kPageBytes + 2 * CheckpointWriter::kEntryBytes;
+  constexpr size_t kState = size_t{16} << 20;
+  return memory_pages * kBytesPerPage + kState;
+}
+
+absl::Status SaveGuest(Hypervisor& hypervisor, SaveSession& session, StopSignal& stop, int agent_descriptor,
+                       std::vector<UniqueFd> descriptors) {
+  const absl::StatusOr<uint64_t> pages = hypervisor.hypercalls->MemoryPages();
+  if (!pages.ok()) return pages.status();
+  if (absl::Status alive = hypervisor.guest->CheckAlive(); !alive.ok()) return alive;
+  auto image = XenGuestImage::New(hypervisor.xc.get(), hypervisor.logger->native(), *hypervisor.hypercalls);
+  if (!image.ok()) return image.status();
+  absl::StatusOr<SeedingPipe> pipe = SeedingPipe::New(std::move(descriptors[0]), {agent_descriptor, stop.descriptor()},
+                                                      [&session] { return session.StopRequested(); });
+  if (!pipe.ok()) return pipe.status();
+  auto staging = OpenStaging(std::move(descriptors[1]), std::move(descriptors[2]), LargestCheckpoint(*pages));
+  if (!staging.ok()) return staging.status();
+  SaveLoop(**image, session, *std::move(pipe), *std::move(staging), MonotonicNow).Run();
+  return absl::OkStatus();
 }
 
 int Save(HelperEnd& agent, StopSignal& stop, HelperEnd::Received start) {
@@ -74,52 +114,42 @@ int Save(HelperEnd& agent, StopSignal& stop, HelperEnd::Received start) {
     return EndWithFailure(agent, std::move(failed));
   }
   absl::StatusOr<Hypervisor> hypervisor = Open(agent, request.domid());
-  if (!hypervisor.ok()) return EndWithFailure(agent, SetupFailure(hypervisor.status()));
-  xc_interface* const xc = hypervisor->xc.get();
+  if (!hypervisor.ok()) return EndWithFailure(agent, FailureFrom(hypervisor.status()));
   XenGuest& guest = *hypervisor->guest;
-
-  const absl::StatusOr<DomainState> state = ReadDomainState(xc, request.domid());
-  if (!state.ok()) return EndWithFailure(agent, SetupFailure(state.status()));
-  if (absl::Status alive = guest.CheckAlive(); !alive.ok()) return EndWithFailure(agent, SetupFailure(alive));
-
-  const int probe = ProbeLogDirty(xc, request.domid());
-  if (probe != 0 && probe != EINVAL) return EndWithFailure(agent, SaveFailure(probe, "", absl::OkStatus()));
-
-  StagingFiles staging(std::move(start.descriptors[0]), std::move(start.descriptors[1]),
-                       std::move(start.descriptors[2]));
   SaveSession::Options options;
   options.suspend_timeout = absl::Milliseconds(request.suspend_timeout_ms());
   options.resume_timeout = absl::Milliseconds(request.resume_timeout_ms());
-  options.memory_pages = state->memory_pages;
-  SaveSession session(agent, guest, staging, stop, MonotonicNow, options);
-  hypervisor->logger->ExpectErrorsWhile([&session] { return session.ending() && !session.failure().has_value(); });
-  stop.BreakWritesOf(staging.io_descriptor());
-  const int error = SaveDomain(xc, staging.io_descriptor(), request.domid(), session);
-  stop.BreakWritesOf(-1);
-  hypervisor->logger->ExpectErrorsWhile([] { return false; });
+  SaveSession session(agent, guest, stop, MonotonicNow, options);
+  session.Fail(SaveGuest(*hypervisor, session, stop, agent.descriptor(), std::move(start.descriptors)));
 
   const bool asked = session.StopRequested() && !session.failure().has_value();
+  // A domain that has gone is the reason for everything else.
   const absl::Status alive = guest.CheckAlive();
   // A suspend that timed out may yet be carried out by the guest.
   const bool may_suspend = session.failure().has_value() && session.failure()->kind() == Failed::SUSPEND_TIMEOUT;
-  const absl::Status recovered =
-      RecoverGuest(xc, guest, request.domid(), may_suspend ? options.suspend_timeout : absl::ZeroDuration());
+  const absl::Status recovered = RecoverGuest(hypervisor->xc.get(), guest, request.domid(),
+                                              may_suspend ? options.suspend_timeout : absl::ZeroDuration());
   if (asked && recovered.ok()) return EndWithComplete(agent);
 
-  Failed failed =
-      session.failure().has_value() ? *session.failure() : SaveFailure(error, hypervisor->logger->first_error(), alive);
-  if (asked) failed = SetupFailure(recovered);
+  Failed failed;
+  if (asked) {
+    failed = FailureFrom(recovered);
+  } else if (absl::IsNotFound(alive) || !session.failure().has_value()) {
+    failed = FailureFrom(absl::IsNotFound(alive) ? alive : absl::InternalError("the save ended for no reason"));
+  } else {
+    failed = *session.failure();
+  }
   failed.set_guest_left_suspended(!recovered.ok());
   return EndWithFailure(agent, std::move(failed));
 }
 
 int Recover(HelperEnd& agent, const helper::v1::Recover& request) {
   absl::StatusOr<Hypervisor> hypervisor = Open(agent, request.domid());
-  if (!hypervisor.ok()) return EndWithFailure(agent, SetupFailure(hypervisor.status()));
+  if (!hypervisor.ok()) return EndWithFailure(agent, FailureFrom(hypervisor.status()));
   const absl::Status recovered =
       RecoverGuest(hypervisor->xc.get(), *hypervisor->guest, request.domid(), absl::Milliseconds(request.settle_ms()));
   if (recovered.ok()) return EndWithComplete(agent);
-  Failed failed = SetupFailure(recovered);
+  Failed failed = FailureFrom(recovered);
   failed.set_guest_left_suspended(true);
   return EndWithFailure(agent, std::move(failed));
 }

@@ -1,44 +1,50 @@
 #include "primary/save_helper/save_failure.h"
 
-#include <errno.h>
-
 #include "absl/strings/str_cat.h"
 
 namespace romulus {
+namespace {
 
 using helper::v1::Failed;
 
-Failed SaveFailure(int error, const std::string& first_error, const absl::Status& alive) {
-  Failed failed;
-  failed.set_native_errno(error);
-  const std::string detail = first_error.empty() ? "" : absl::StrCat("; libxenguest says: ", first_error);
-  if (absl::IsNotFound(alive)) {
-    failed.set_kind(Failed::DOMAIN_GONE);
-    failed.set_native_errno(0);
-    failed.set_reason(std::string(alive.message()));
-  } else if (error == EOPNOTSUPP) {
-    failed.set_kind(Failed::LOG_DIRTY_UNSUPPORTED);
-    failed.set_reason(
-        absl::StrCat("the hypervisor can't track this domain's dirty pages: it is built without shadow paging, so only "
-                     "PVH and HVM guests can be protected (or the domain has a passed-through device)",
-                     detail));
-  } else if (error == EPERM || error == EACCES) {
-    failed.set_kind(Failed::PRIVILEGE);
-    failed.set_reason(absl::StrCat("the hypervisor refuses this process: run the agent as root in dom0", detail));
-  } else {
-    failed.set_kind(Failed::LIBXENGUEST);
-    failed.set_reason(absl::StrCat("saving the domain failed", detail));
+Failed::Kind KindOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kNotFound:
+      return Failed::DOMAIN_GONE;
+    case absl::StatusCode::kDeadlineExceeded:
+      return Failed::SUSPEND_TIMEOUT;
+    case absl::StatusCode::kUnimplemented:
+      return Failed::LOG_DIRTY_UNSUPPORTED;
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kFailedPrecondition:
+      return Failed::PRIVILEGE;
+    case absl::StatusCode::kAborted:
+      return Failed::MEMORY_MAP_CHANGED;
+    case absl::StatusCode::kResourceExhausted:
+      return Failed::OUT_OF_MEMORY;
+    default:
+      return Failed::HYPERVISOR;
   }
-  return failed;
 }
 
-Failed SetupFailure(const absl::Status& status) {
+}  // namespace
+
+Failed FailureFrom(const absl::Status& status) {
   Failed failed;
-  failed.set_kind(absl::IsNotFound(status)             ? Failed::DOMAIN_GONE
-                  : absl::IsPermissionDenied(status)   ? Failed::PRIVILEGE
-                  : absl::IsFailedPrecondition(status) ? Failed::PRIVILEGE
-                                                       : Failed::LIBXENGUEST);
-  failed.set_reason(std::string(status.message()));
+  failed.set_kind(KindOf(status));
+  const std::string what(status.message());
+  if (failed.kind() == Failed::LOG_DIRTY_UNSUPPORTED) {
+    failed.set_reason(
+        absl::StrCat("the hypervisor can't track this domain's dirty pages: it is built without shadow paging, so only "
+                     "PVH and HVM guests can be protected (or the domain has a passed-through device): ",
+                     what));
+  } else if (absl::IsPermissionDenied(status)) {
+    failed.set_reason(absl::StrCat("the hypervisor refuses this process: run the agent as root in dom0: ", what));
+  } else if (failed.kind() == Failed::MEMORY_MAP_CHANGED) {
+    failed.set_reason(absl::StrCat("the guest has to be copied anew: ", what));
+  } else {
+    failed.set_reason(what);
+  }
   return failed;
 }
 

@@ -1,19 +1,16 @@
 #ifndef ROMULUS_PRIMARY_SAVE_HELPER_SAVE_FAILURE_H_
 #define ROMULUS_PRIMARY_SAVE_HELPER_SAVE_FAILURE_H_
 
-#include <string>
-
 #include "absl/status/status.h"
 #include "proto/helper/v1/helper.pb.h"
 
 namespace romulus {
 
-// A failed xc_domain_save in words for the operator. `error`: its errno; `first_error`: what libxc printed first.
-// `alive`: NOT_FOUND if the domain has gone or shut down meanwhile, which then is the reason for everything else.
-helper::v1::Failed SaveFailure(int error, const std::string& first_error, const absl::Status& alive);
-
-// A failed preparation: opening the hypervisor or xenstore, finding the domain.
-helper::v1::Failed SetupFailure(const absl::Status& status);
+// An error of this helper's for the agent, and in words for the operator.
+//   NOT_FOUND: DOMAIN_GONE          DEADLINE_EXCEEDED: SUSPEND_TIMEOUT   UNIMPLEMENTED: LOG_DIRTY_UNSUPPORTED
+//   ABORTED: MEMORY_MAP_CHANGED     RESOURCE_EXHAUSTED: OUT_OF_MEMORY    others: HYPERVISOR
+//   PERMISSION_DENIED, FAILED_PRECONDITION: PRIVILEGE
+helper::v1::Failed FailureFrom(const absl::Status& status);
 
 }  // namespace romulus
 

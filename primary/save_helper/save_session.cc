@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "primary/save_helper/save_failure.h"
 
 namespace romulus {
 namespace {
@@ -14,35 +15,25 @@ using helper::v1::AgentToHelper;
 using helper::v1::Failed;
 using helper::v1::HelperToAgent;
 
-// libxc's own policy: it converges, or it never will.
-constexpr int64_t kFewDirtyPages = 50;
-constexpr uint32_t kMostRounds = 5;
-
 uint64_t Microseconds(absl::Duration duration) {
   return static_cast<uint64_t>(std::max<int64_t>(absl::ToInt64Microseconds(duration), 0));
 }
 
-int StagingIndex(uint64_t epoch) { return static_cast<int>((epoch + 1) % 2); }
-
 }  // namespace
 
-SaveSession::SaveSession(HelperEnd& agent, SuspendableGuest& guest, StagingFiles& staging, StopSignal& stop,
+SaveSession::SaveSession(HelperEnd& agent, SuspendableGuest& guest, StopSignal& stop,
                          std::function<absl::Duration()> now, Options options)
-    : agent_(agent), guest_(guest), staging_(staging), signal_(stop), now_(std::move(now)), options_(options) {}
+    : agent_(agent), guest_(guest), signal_(stop), now_(std::move(now)), options_(options) {}
 
-SaveSession::PrecopyDecision SaveSession::Precopy(uint32_t round, uint64_t total_written, int64_t dirty_pages) {
-  if (StopRequested()) return PrecopyDecision::kAbort;
-  if (dirty_pages >= 0) {
-    HelperToAgent message;
-    message.mutable_seeding_progress()->set_round(round);
-    message.mutable_seeding_progress()->set_pages_written(std::min(total_written, options_.memory_pages));
-    message.mutable_seeding_progress()->set_pages_dirty(
-        std::min(static_cast<uint64_t>(dirty_pages), options_.memory_pages));
-    // Progress is worth no wait.
-    (void)agent_.Send(message, absl::ZeroDuration());
-  }
-  const bool converged = dirty_pages >= 0 && dirty_pages < kFewDirtyPages;
-  return converged || round >= kMostRounds ? PrecopyDecision::kStopAndCopy : PrecopyDecision::kContinue;
+bool SaveSession::Progress(uint32_t round, uint64_t pages_written, uint64_t pages_left) {
+  if (StopRequested()) return false;
+  HelperToAgent message;
+  message.mutable_seeding_progress()->set_round(round);
+  message.mutable_seeding_progress()->set_pages_written(pages_written);
+  message.mutable_seeding_progress()->set_pages_dirty(pages_left);
+  // Progress is worth no wait.
+  (void)agent_.Send(message, absl::ZeroDuration());
+  return true;
 }
 
 bool SaveSession::Suspend() {
@@ -51,45 +42,30 @@ bool SaveSession::Suspend() {
   requested_at_ = now_();
   const absl::StatusOr<SuspendableGuest::SuspendTimes> times = guest_.Suspend(options_.suspend_timeout);
   if (!times.ok()) {
-    Fail(absl::IsDeadlineExceeded(times.status()) ? Failed::SUSPEND_TIMEOUT
-         : absl::IsNotFound(times.status())       ? Failed::DOMAIN_GONE
-                                                  : Failed::LIBXENGUEST,
-         times.status());
+    Fail(times.status());
     return false;
   }
   suspended_at_ = now_();
   acknowledge_ = times->acknowledge;
-  // From here on nothing that is written can block: the file is memory. And the first time, the pipe's reader sees the
-  // end of file, though not the end of the checkpoint.
-  signal_.BreakWritesOf(-1);
-  if (absl::Status switched = staging_.SwitchTo(StagingIndex(epoch_)); !switched.ok()) {
-    Fail(Failed::LIBXENGUEST, switched);
-    return false;
-  }
   HelperToAgent message;
   message.mutable_suspended()->set_epoch(epoch_);
   message.mutable_suspended()->set_acknowledge_us(Microseconds(times->acknowledge));
   message.mutable_suspended()->set_suspend_us(Microseconds(times->suspend));
   if (absl::Status sent = agent_.Send(message, options_.resume_timeout); !sent.ok()) {
-    if (!absl::IsUnavailable(sent)) Fail(Failed::RESUME_TIMEOUT, sent);
+    if (!absl::IsUnavailable(sent)) Fail(Failed::RESUME_TIMEOUT, absl::StrCat("epoch ", epoch_, ": ", sent.message()));
     stop_ = true;
     return false;
   }
   return true;
 }
 
-bool SaveSession::PostCopy() {
+bool SaveSession::Resume(const Copied& copied) {
   const absl::Duration copied_at = now_();
-  const absl::StatusOr<uint64_t> length = staging_.Length();
-  if (!length.ok()) {
-    Fail(Failed::LIBXENGUEST, length.status());
-    return false;
-  }
   // Also where the permit is refused or late the guest goes on; its checkpoint then counts for nothing.
   const bool permitted = WaitForPermit();
   const absl::Duration resume_at = now_();
   if (absl::Status resumed = guest_.Resume(); !resumed.ok()) {
-    Fail(absl::IsNotFound(resumed) ? Failed::DOMAIN_GONE : Failed::LIBXENGUEST, resumed);
+    Fail(resumed);
     return false;
   }
   const absl::Duration running_at = now_();
@@ -98,27 +74,31 @@ bool SaveSession::PostCopy() {
   captured_.Clear();
   helper::v1::Captured& captured = *captured_.mutable_captured();
   captured.set_epoch(epoch_);
-  captured.set_staging_index(StagingIndex(epoch_));
-  captured.set_length(*length);
+  captured.set_staging_index(static_cast<uint32_t>(StagingIndex(epoch_)));
+  captured.set_length(copied.length);
+  captured.set_dirty_pages(copied.pages);
   captured.set_pause_us(Microseconds(running_at - requested_at_));
   captured.set_copy_us(Microseconds(copied_at - suspended_at_));
   captured.set_resume_us(Microseconds(running_at - resume_at));
   helper::v1::PauseParts& parts = *captured.mutable_parts();
   parts.set_acknowledge_us(Microseconds(acknowledge_));
   parts.set_suspend_us(Microseconds(suspended_at_ - requested_at_ - acknowledge_));
-  parts.set_page_copy_us(Microseconds(copied_at - suspended_at_));
+  parts.set_dirty_bitmap_us(Microseconds(copied.dirty_bitmap));
+  parts.set_page_copy_us(Microseconds(copied.page_copy));
+  parts.set_vcpu_state_us(Microseconds(copied.vcpu_state));
   parts.set_permit_wait_us(Microseconds(resume_at - copied_at));
   parts.set_resume_us(Microseconds(running_at - resume_at));
   parts.set_finish_resume_us(Microseconds(finish_resume_));
   return true;
 }
 
-bool SaveSession::Checkpoint() {
-  // The guest runs; now there is time.
-  const absl::StatusOr<uint64_t> pages = staging_.CountPages();
-  captured_.mutable_captured()->set_dirty_pages(pages.value_or(0));
-  absl::Status status = pages.status();
-  if (status.ok()) status = agent_.Send(captured_);
+void SaveSession::ResumeAfterFailure() {
+  // If this fails, the recovery finds the guest suspended, and says so if it can't help it either.
+  if (guest_.Resume().ok()) (void)guest_.FinishResume();
+}
+
+bool SaveSession::NextEpoch() {
+  absl::Status status = agent_.Send(captured_);
   if (absl::IsUnavailable(status)) {
     stop_ = true;
     return false;
@@ -129,7 +109,7 @@ bool SaveSession::Checkpoint() {
     finish_resume_ = now_() - begun;
   }
   if (!status.ok()) {
-    Fail(Failed::LIBXENGUEST, status);
+    Fail(status);
     return false;
   }
   return WaitForNextEpoch();
@@ -175,7 +155,7 @@ bool SaveSession::WaitForNextEpoch() {
       return false;
     }
     if (absl::Status alive = guest_.CheckAlive(); !alive.ok()) {
-      Fail(absl::IsNotFound(alive) ? Failed::DOMAIN_GONE : Failed::LIBXENGUEST, alive);
+      Fail(alive);
       return false;
     }
     (void)WaitForEvent(absl::InfiniteDuration(), /*watch_guest=*/true);
@@ -205,7 +185,7 @@ std::optional<AgentToHelper> SaveSession::TakeMessage() {
   } else if (absl::IsUnavailable(received.status())) {
     stop_ = true;
   } else if (!absl::IsDeadlineExceeded(received.status())) {
-    Fail(Failed::PROTOCOL, received.status());
+    Fail(Failed::PROTOCOL, absl::StrCat("epoch ", epoch_, ": ", received.status().message()));
   }
   return std::nullopt;
 }
@@ -218,8 +198,10 @@ void SaveSession::Fail(Failed::Kind kind, const std::string& reason) {
   failure_->set_reason(reason);
 }
 
-void SaveSession::Fail(Failed::Kind kind, const absl::Status& status) {
-  Fail(kind, absl::StrCat("epoch ", epoch_, ": ", status.message()));
+void SaveSession::Fail(const absl::Status& status) {
+  if (status.ok() || absl::IsCancelled(status)) return;
+  const Failed failed = FailureFrom(status);
+  Fail(failed.kind(), absl::StrCat("epoch ", epoch_, ": ", failed.reason()));
 }
 
 }  // namespace romulus

@@ -1,6 +1,7 @@
 #ifndef ROMULUS_PRIMARY_SAVE_HELPER_SAVE_SESSION_H_
 #define ROMULUS_PRIMARY_SAVE_HELPER_SAVE_SESSION_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -9,51 +10,62 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "common/process/helper_channel.h"
-#include "primary/save_helper/staging_files.h"
 #include "primary/save_helper/stop_signal.h"
 #include "primary/save_helper/suspendable_guest.h"
 #include "proto/helper/v1/helper.pb.h"
 
 namespace romulus {
 
-// What the callbacks of xc_domain_save (XC_STREAM_REMUS) do: the save helper's side of proto/helper/v1. Knows nothing
-// of libxenguest. One thread; the order of calls is libxc's:
-//   Precopy*, then per checkpoint  Suspend, (pages and vCPUs are written to the staging file,) PostCopy, Checkpoint
-// Each returns whether to go on. The guest never stays suspended for long: every wait while it is has a deadline, after
-// which it is resumed and the session fails. After the loop, Finish says how it ended; whether the guest runs is then
-// for GuestRecovery to see to.
+// The save helper's side of proto/helper/v1, as SaveLoop needs it. Knows nothing of what is copied, or how. One thread;
+// order of calls:
+//   Progress*, then per checkpoint  Suspend, (the copy is made,) Resume or ResumeAfterFailure, NextEpoch
+// Each returns whether to go on; after one that did not, failure() says why, or that the end was asked for. The guest
+// never stays suspended for long: every wait while it is has a deadline, after which it is resumed and the session
+// fails. Whether the guest runs in the end is for GuestRecovery to see to.
 class SaveSession {
  public:
   struct Options {
     absl::Duration suspend_timeout;
     absl::Duration resume_timeout;
-    // The guest's memory: libxc's first round counts every frame number up to the highest one, also where nothing is.
-    uint64_t memory_pages = 0;
   };
-  enum class PrecopyDecision { kAbort, kContinue, kStopAndCopy };
+  // A copy of the suspended guest: whole, in the staging file of its epoch.
+  struct Copied {
+    uint64_t length = 0;
+    uint64_t pages = 0;
+    absl::Duration dirty_bitmap;
+    absl::Duration page_copy;
+    absl::Duration vcpu_state;
+  };
+
+  // Checkpoints are staged in two files in turn.
+  static size_t StagingIndex(uint64_t epoch) { return (epoch + 1) % 2; }
 
   // All outlive the session. `now` is monotonic time.
-  SaveSession(HelperEnd& agent, SuspendableGuest& guest, StagingFiles& staging, StopSignal& stop,
-              std::function<absl::Duration()> now, Options options);
+  SaveSession(HelperEnd& agent, SuspendableGuest& guest, StopSignal& stop, std::function<absl::Duration()> now,
+              Options options);
 
-  // `dirty_pages` is negative in the middle of a round, when it is unknown.
-  PrecopyDecision Precopy(uint32_t round, uint64_t total_written, int64_t dirty_pages);
+  // Of the first copy, round 0 is the one under way.
+  bool Progress(uint32_t round, uint64_t pages_written, uint64_t pages_left);
   bool Suspend();
-  bool PostCopy();
-  bool Checkpoint();
+  // Waits for the agent's permit first.
+  bool Resume(const Copied& copied);
+  // The copy failed.
+  void ResumeAfterFailure();
+  bool NextEpoch();
+
+  // Something outside of this failed; the first failure counts. OK and CANCELLED are none.
+  void Fail(const absl::Status& status);
 
   // Whether the end was asked for: by Stop, by a signal, or by the agent's death. Looks at the socket once more, since
   // a broken pipe may be how the wish was noticed first.
   bool StopRequested();
-  // As known so far.
-  bool ending() const { return stop_ || signal_.requested(); }
-  // What went wrong first in a callback, if anything did.
+  // What went wrong first, if anything did.
   const std::optional<helper::v1::Failed>& failure() const { return failure_; }
+  // The latest that was begun.
   uint64_t epoch() const { return epoch_; }
 
  private:
   void Fail(helper::v1::Failed::Kind kind, const std::string& reason);
-  void Fail(helper::v1::Failed::Kind kind, const absl::Status& status);
   bool WaitForPermit();
   bool WaitForNextEpoch();
   // Waits for the agent, a signal, or (if `watch_guest`) the guest, until `deadline`. False: deadline passed.
@@ -63,7 +75,6 @@ class SaveSession {
 
   HelperEnd& agent_;
   SuspendableGuest& guest_;
-  StagingFiles& staging_;
   StopSignal& signal_;
   const std::function<absl::Duration()> now_;
   const Options options_;

@@ -1,11 +1,8 @@
 #include "primary/save_helper/save_session.h"
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <functional>
 #include <memory>
@@ -47,23 +44,13 @@ class FakeGuest final : public SuspendableGuest {
   UniqueFd events{eventfd(0, EFD_NONBLOCK)};
 };
 
-// Plays libxc: calls the callbacks in its order and writes to its descriptor. The agent's messages are queued before.
+// Plays SaveLoop. The agent's messages are queued before.
 class SaveSessionTest : public testing::Test {
  protected:
   SaveSessionTest() {
-    int ends[2];
-    EXPECT_EQ(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
-    pipe_.Reset(ends[0]);
-    files_[0] = memfd_create("first", MFD_CLOEXEC);
-    files_[1] = memfd_create("second", MFD_CLOEXEC);
-    staging_ = std::make_unique<StagingFiles>(UniqueFd(ends[1]), UniqueFd(dup(files_[0])), UniqueFd(dup(files_[1])));
     session_ = std::make_unique<SaveSession>(
-        *helper_, guest_, *staging_, *stop_, [this] { return guest_.now += absl::Milliseconds(1); },
-        SaveSession::Options{absl::Seconds(1), absl::Milliseconds(20), 1000});
-  }
-  ~SaveSessionTest() override {
-    close(files_[0]);
-    close(files_[1]);
+        *helper_, guest_, *stop_, [this] { return guest_.now += absl::Milliseconds(1); },
+        SaveSession::Options{absl::Seconds(1), absl::Milliseconds(20)});
   }
 
   void Permit(uint64_t epoch) {
@@ -82,27 +69,27 @@ class SaveSessionTest : public testing::Test {
     EXPECT_TRUE(agent_->Send(message).ok());
   }
 
-  // One turn of libxc's loop: true if it would go on. The agent answers Suspended and Captured.
-  bool TakeCheckpoint(const std::string& bytes, const std::function<void()>& on_suspended,
-                      const std::function<void()>& on_captured) {
+  // One turn of the loop: true if it would go on. The agent answers Suspended and Captured.
+  bool TakeCheckpoint(const std::function<void()>& on_suspended, const std::function<void()>& on_captured) {
     if (!session_->Suspend()) return false;
     on_suspended();
-    Write(bytes);
-    if (!session_->PostCopy()) return false;
+    if (!session_->Resume(Copy())) return false;
     on_captured();
-    return session_->Checkpoint();
+    return session_->NextEpoch();
   }
-  void Write(const std::string& bytes) {
-    ASSERT_EQ(write(staging_->io_descriptor(), bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+  SaveSession::Copied Copy() {
+    SaveSession::Copied copied;
+    copied.length = 100 * session_->epoch();
+    copied.pages = session_->epoch();
+    copied.dirty_bitmap = absl::Milliseconds(1);
+    copied.page_copy = absl::Milliseconds(7);
+    copied.vcpu_state = absl::Milliseconds(2);
+    guest_.now += absl::Milliseconds(10);
+    return copied;
   }
   HelperToAgent Next() {
     const absl::StatusOr<HelperToAgent> message = agent_->Receive();
     return message.ok() ? *message : HelperToAgent();
-  }
-  std::string Staged(int index, size_t length) {
-    std::string bytes(length, '?');
-    EXPECT_EQ(pread(files_[index], bytes.data(), length, 0), static_cast<ssize_t>(length));
-    return bytes;
   }
 
   std::pair<UniqueFd, UniqueFd> sockets_ = *NewPacketSocketPair();
@@ -110,30 +97,13 @@ class SaveSessionTest : public testing::Test {
   std::unique_ptr<HelperEnd> helper_ = std::make_unique<HelperEnd>(std::move(sockets_.second));
   std::unique_ptr<StopSignal> stop_ = *StopSignal::Install();
   FakeGuest guest_;
-  UniqueFd pipe_;
-  int files_[2];
-  std::unique_ptr<StagingFiles> staging_;
   std::unique_ptr<SaveSession> session_;
 };
 
-// A PAGE_DATA record with `pages` page numbers and no data.
-std::string PageData(uint32_t pages) {
-  const uint32_t header[4] = {1, 8 + pages * 8, pages, 0};
-  return std::string(reinterpret_cast<const char*>(header), sizeof(header)) + std::string(pages * 8, '\0');
-}
-
-TEST_F(SaveSessionTest, TheFirstSuspendEndsThePipeAndFilesTakeTurns) {
-  Write("live");
-  EXPECT_TRUE(TakeCheckpoint(
-      PageData(3), [&] { Permit(1); }, [&] { Begin(2); }));
-  char bytes[16] = {};
-  EXPECT_EQ(read(pipe_.get(), bytes, sizeof(bytes)), 4);
-  EXPECT_EQ(read(pipe_.get(), bytes, sizeof(bytes)), 0) << "the write end is still open";
-
-  EXPECT_TRUE(TakeCheckpoint(
-      PageData(2) + PageData(5), [&] { Permit(2); }, [&] { Begin(3); }));
-  EXPECT_FALSE(TakeCheckpoint(
-      PageData(1), [&] { Permit(3); }, [&] { SendStop(); }));
+TEST_F(SaveSessionTest, SaysOfEachCheckpointWhereItIsAndWhereThePauseWent) {
+  EXPECT_TRUE(TakeCheckpoint([&] { Permit(1); }, [&] { Begin(2); }));
+  EXPECT_TRUE(TakeCheckpoint([&] { Permit(2); }, [&] { Begin(3); }));
+  EXPECT_FALSE(TakeCheckpoint([&] { Permit(3); }, [&] { SendStop(); }));
   EXPECT_TRUE(session_->StopRequested());
   EXPECT_FALSE(session_->failure().has_value());
   EXPECT_EQ(guest_.story, "suspend resume finish suspend resume finish suspend resume finish ");
@@ -143,18 +113,19 @@ TEST_F(SaveSessionTest, TheFirstSuspendEndsThePipeAndFilesTakeTurns) {
     const helper::v1::Captured captured = Next().captured();
     EXPECT_EQ(captured.epoch(), epoch);
     EXPECT_EQ(captured.staging_index(), (epoch + 1) % 2);
-    EXPECT_EQ(captured.dirty_pages(), epoch == 1 ? 3 : epoch == 2 ? 7 : 1);
-    EXPECT_EQ(captured.length(), epoch == 2 ? (PageData(2) + PageData(5)).size() : PageData(epoch == 1 ? 3 : 1).size());
-    EXPECT_GT(captured.pause_us(), captured.copy_us() + captured.resume_us());
+    EXPECT_EQ(captured.dirty_pages(), epoch);
+    EXPECT_EQ(captured.length(), 100 * epoch);
     const helper::v1::PauseParts& parts = captured.parts();
-    EXPECT_EQ(parts.acknowledge_us(), 2000);  // As FakeGuest says.
-    EXPECT_EQ(parts.acknowledge_us() + parts.suspend_us() + parts.dirty_bitmap_us() + parts.page_copy_us() +
-                  parts.vcpu_state_us() + parts.permit_wait_us() + parts.resume_us(),
-              captured.pause_us());
+    EXPECT_EQ(parts.acknowledge_us(), 2000);   // As FakeGuest says.
+    EXPECT_EQ(parts.dirty_bitmap_us(), 1000);  // As Copy says.
+    EXPECT_EQ(parts.page_copy_us(), 7000);
+    EXPECT_EQ(parts.vcpu_state_us(), 2000);
+    EXPECT_GT(parts.permit_wait_us(), 0);
+    EXPECT_EQ(
+        parts.acknowledge_us() + parts.suspend_us() + captured.copy_us() + parts.permit_wait_us() + parts.resume_us(),
+        captured.pause_us());
     EXPECT_EQ(parts.finish_resume_us() > 0, epoch > 1) << "of the checkpoint before";
   }
-  EXPECT_EQ(Staged(0, PageData(1).size()), PageData(1));
-  EXPECT_EQ(Staged(1, PageData(2).size()), PageData(2));
 }
 
 TEST_F(SaveSessionTest, TheGuestIsNotResumedBeforeThePermit) {
@@ -162,13 +133,12 @@ TEST_F(SaveSessionTest, TheGuestIsNotResumedBeforeThePermit) {
   EXPECT_EQ(guest_.story, "suspend ");
   EXPECT_EQ(Next().suspended().epoch(), 1);
   Permit(1);
-  EXPECT_TRUE(session_->PostCopy());
+  EXPECT_TRUE(session_->Resume(Copy()));
   EXPECT_EQ(guest_.story, "suspend resume ");
 }
 
 TEST_F(SaveSessionTest, WithoutAPermitTheGuestIsResumedAndTheSessionFails) {
-  EXPECT_FALSE(TakeCheckpoint(
-      "x", [] {}, [] {}));
+  EXPECT_FALSE(TakeCheckpoint([] {}, [] {}));
   EXPECT_EQ(guest_.story, "suspend resume ");
   ASSERT_TRUE(session_->failure().has_value());
   EXPECT_EQ(session_->failure()->kind(), Failed::RESUME_TIMEOUT);
@@ -177,22 +147,20 @@ TEST_F(SaveSessionTest, WithoutAPermitTheGuestIsResumedAndTheSessionFails) {
 }
 
 TEST_F(SaveSessionTest, APermitForAnotherEpochIsAProtocolErrorAndNoPermit) {
-  EXPECT_FALSE(TakeCheckpoint(
-      "x", [&] { Permit(2); }, [] {}));
+  EXPECT_FALSE(TakeCheckpoint([&] { Permit(2); }, [] {}));
   EXPECT_EQ(guest_.story, "suspend resume ");
   EXPECT_EQ(session_->failure()->kind(), Failed::PROTOCOL);
 }
 
 TEST_F(SaveSessionTest, ACheckpointOutOfOrderIsAProtocolError) {
-  EXPECT_FALSE(TakeCheckpoint(
-      "x", [&] { Permit(1); }, [&] { Begin(3); }));
+  EXPECT_FALSE(TakeCheckpoint([&] { Permit(1); }, [&] { Begin(3); }));
   EXPECT_EQ(session_->failure()->kind(), Failed::PROTOCOL);
 }
 
 TEST_F(SaveSessionTest, StopWhileSuspendedResumesWithoutACheckpoint) {
   ASSERT_TRUE(session_->Suspend());
   SendStop();
-  EXPECT_FALSE(session_->PostCopy());
+  EXPECT_FALSE(session_->Resume(Copy()));
   EXPECT_EQ(guest_.story, "suspend resume ");
   EXPECT_TRUE(session_->StopRequested());
   EXPECT_FALSE(session_->failure().has_value());
@@ -201,42 +169,50 @@ TEST_F(SaveSessionTest, StopWhileSuspendedResumesWithoutACheckpoint) {
 TEST_F(SaveSessionTest, AnAgentThatDiesLeavesARunningGuest) {
   ASSERT_TRUE(session_->Suspend());
   agent_.reset();
-  EXPECT_FALSE(session_->PostCopy());
+  EXPECT_FALSE(session_->Resume(Copy()));
   EXPECT_EQ(guest_.story, "suspend resume ");
   EXPECT_FALSE(session_->failure().has_value());
 }
 
 TEST_F(SaveSessionTest, AnAgentThatDiesDuringTheFirstCopyEndsIt) {
-  EXPECT_EQ(session_->Precopy(0, 0, 1'000'000), SaveSession::PrecopyDecision::kContinue);
-  EXPECT_EQ(Next().seeding_progress().pages_dirty(), 1000) << "more than the guest has";
+  EXPECT_TRUE(session_->Progress(1, 900, 300));
+  const HelperToAgent message = Next();
+  EXPECT_EQ(message.seeding_progress().pages_written(), 900);
+  EXPECT_EQ(message.seeding_progress().pages_dirty(), 300);
   agent_.reset();
-  EXPECT_EQ(session_->Precopy(1, 1'000'000, 300), SaveSession::PrecopyDecision::kAbort);
+  EXPECT_FALSE(session_->Progress(2, 1200, 300));
   EXPECT_TRUE(session_->StopRequested());
 }
 
-TEST_F(SaveSessionTest, TheFirstCopyEndsWhenFewPagesAreLeftOrAfterFiveRounds) {
-  EXPECT_EQ(session_->Precopy(1, 900, -1), SaveSession::PrecopyDecision::kContinue);
-  EXPECT_EQ(session_->Precopy(1, 900, 50), SaveSession::PrecopyDecision::kContinue);
-  EXPECT_EQ(session_->Precopy(2, 950, 49), SaveSession::PrecopyDecision::kStopAndCopy);
-  EXPECT_EQ(session_->Precopy(5, 990, 400), SaveSession::PrecopyDecision::kStopAndCopy);
-}
-
-TEST_F(SaveSessionTest, ASignalEndsTheFirstCopyEvenWhereItsWriteIsBlocked) {
-  stop_->BreakWritesOf(staging_->io_descriptor());
+TEST_F(SaveSessionTest, ASignalEndsTheFirstCopy) {
   ASSERT_EQ(raise(SIGTERM), 0);
-  EXPECT_EQ(write(staging_->io_descriptor(), "x", 1), -1);
-  EXPECT_EQ(errno, EBADF);
   EXPECT_TRUE(session_->StopRequested());
   EXPECT_FALSE(session_->Suspend());
   EXPECT_EQ(guest_.story, "");
 }
 
+TEST_F(SaveSessionTest, ACopyThatFailedResumesTheGuest) {
+  ASSERT_TRUE(session_->Suspend());
+  session_->ResumeAfterFailure();
+  session_->Fail(absl::AbortedError("it owns 5 pages instead of 4"));
+  EXPECT_EQ(guest_.story, "suspend resume finish ");
+  EXPECT_EQ(session_->failure()->kind(), Failed::MEMORY_MAP_CHANGED);
+  session_->Fail(absl::InternalError("what came of it"));
+  EXPECT_EQ(session_->failure()->reason(), "epoch 1: the guest has to be copied anew: it owns 5 pages instead of 4");
+}
+
+TEST_F(SaveSessionTest, WhatWasCancelledIsNoFailure) {
+  session_->Fail(absl::CancelledError("stopped"));
+  session_->Fail(absl::OkStatus());
+  EXPECT_FALSE(session_->failure().has_value());
+}
+
 TEST_F(SaveSessionTest, ASignalBetweenCheckpointsEndsTheSession) {
   ASSERT_TRUE(session_->Suspend());
   Permit(1);
-  ASSERT_TRUE(session_->PostCopy());
+  ASSERT_TRUE(session_->Resume(Copy()));
   ASSERT_EQ(raise(SIGTERM), 0);
-  EXPECT_FALSE(session_->Checkpoint());
+  EXPECT_FALSE(session_->NextEpoch());
   EXPECT_EQ(guest_.story, "suspend resume finish ");
   EXPECT_FALSE(session_->failure().has_value());
 }
@@ -250,8 +226,7 @@ TEST_F(SaveSessionTest, FailedSuspendsAreToldApart) {
 
 TEST_F(SaveSessionTest, AGuestThatEndsBetweenCheckpointsIsNoticed) {
   guest_.alive = absl::NotFoundError("domain 1 has crashed");
-  EXPECT_FALSE(TakeCheckpoint(
-      "x", [&] { Permit(1); }, [] {}));
+  EXPECT_FALSE(TakeCheckpoint([&] { Permit(1); }, [] {}));
   EXPECT_EQ(session_->failure()->kind(), Failed::DOMAIN_GONE);
 }
 

@@ -8,8 +8,8 @@
 
 namespace romulus {
 
-// SIGTERM and SIGINT as an orderly request to stop. libxc must not just be killed: it would leave log-dirty on and the
-// guest possibly suspended. One per process at a time.
+// SIGTERM and SIGINT as an orderly request to stop: a helper that is just killed leaves log-dirty on and the guest
+// possibly suspended. One per process at a time.
 class StopSignal {
  public:
   static absl::StatusOr<std::unique_ptr<StopSignal>> Install();
@@ -19,15 +19,10 @@ class StopSignal {
   // Readable once requested.
   int descriptor() const { return event_.get(); }
 
-  // While set, the signal also puts something unwritable behind `io_descriptor`: a write that is blocked there (in the
-  // seeding pipe) ends with an error, and libxc cleans up. -1: no more.
-  void BreakWritesOf(int io_descriptor);
-
  private:
-  StopSignal(UniqueFd event, UniqueFd unwritable);
+  explicit StopSignal(UniqueFd event);
 
   UniqueFd event_;
-  UniqueFd unwritable_;
 };
 
 }  // namespace romulus

@@ -11,10 +11,6 @@
 #include "common/xen/control.h"
 #include "primary/save_helper/domain_state.h"
 
-extern "C" {
-#include <xenguest.h>
-}
-
 namespace romulus {
 namespace {
 
@@ -22,14 +18,19 @@ constexpr char kSuspendRequest[] = "suspend";
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<XenGuest>> XenGuest::New(xc_interface* xc, Xenstore* store, uint32_t domid) {
-  std::unique_ptr<XenGuest> guest(new XenGuest(xc, store, domid));
+absl::StatusOr<std::unique_ptr<XenGuest>> XenGuest::New(xc_interface* xc, DomainHypercalls* hypercalls, Xenstore* store,
+                                                        uint32_t domid) {
+  std::unique_ptr<XenGuest> guest(new XenGuest(xc, hypercalls, store, domid));
   if (absl::Status watching = guest->WatchAndSettle(); !watching.ok()) return watching;
   return guest;
 }
 
-XenGuest::XenGuest(xc_interface* xc, Xenstore* store, uint32_t domid)
-    : xc_(xc), store_(store), domid_(domid), shutdown_path_(XenstoreDomainPath(domid) + "/control/shutdown") {}
+XenGuest::XenGuest(xc_interface* xc, DomainHypercalls* hypercalls, Xenstore* store, uint32_t domid)
+    : xc_(xc),
+      hypercalls_(hypercalls),
+      store_(store),
+      domid_(domid),
+      shutdown_path_(XenstoreDomainPath(domid) + "/control/shutdown") {}
 
 XenGuest::~XenGuest() {
   store_->Unwatch(shutdown_watch_);
@@ -127,13 +128,11 @@ absl::StatusOr<bool> XenGuest::WithdrawSuspendRequest() {
 }
 
 absl::Status XenGuest::Resume() {
-  // 1: "fast", the guest's own memory and event channels stay as they are; its suspend hypercall returns "cancelled".
-  if (xc_domain_resume(xc_, domid_, 1) == 0) return absl::OkStatus();
-  const int error = errno;
+  absl::Status resumed = hypercalls_->ResumeCancelled();
+  if (resumed.ok()) return resumed;
   const absl::StatusOr<DomainState> state = ReadDomainState(xc_, domid_);
   if (!state.ok()) return state.status();
-  if (state->run_state == DomainRunState::kRunning) return absl::OkStatus();
-  return XenCallError("can't resume the domain", domid_, error);
+  return state->run_state == DomainRunState::kRunning ? absl::OkStatus() : resumed;
 }
 
 absl::Status XenGuest::FinishResume() { return store_->ResumeDomain(domid_); }

@@ -6,6 +6,7 @@
 
 #include "common/xen/handles.h"
 #include "common/xen/xenstore.h"
+#include "primary/save_helper/domain_hypercalls.h"
 #include "primary/save_helper/suspendable_guest.h"
 
 namespace romulus {
@@ -15,8 +16,9 @@ namespace romulus {
 // but whoever dies with it subscribed breaks every later `xl save`.)
 class XenGuest final : public SuspendableGuest {
  public:
-  // `xc` and `store` outlive it; it is the only user of the store's watches.
-  static absl::StatusOr<std::unique_ptr<XenGuest>> New(xc_interface* xc, Xenstore* store, uint32_t domid);
+  // All outlive it; it is the only user of the store's watches.
+  static absl::StatusOr<std::unique_ptr<XenGuest>> New(xc_interface* xc, DomainHypercalls* hypercalls, Xenstore* store,
+                                                       uint32_t domid);
   ~XenGuest() override;
 
   absl::StatusOr<SuspendTimes> Suspend(absl::Duration timeout) override;
@@ -33,11 +35,12 @@ class XenGuest final : public SuspendableGuest {
   absl::StatusOr<bool> WaitSuspended(absl::Duration timeout);
 
  private:
-  XenGuest(xc_interface* xc, Xenstore* store, uint32_t domid);
+  XenGuest(xc_interface* xc, DomainHypercalls* hypercalls, Xenstore* store, uint32_t domid);
   absl::Status WatchAndSettle();
   absl::Status WaitForWatch(absl::Duration deadline);
 
   xc_interface* const xc_;
+  DomainHypercalls* const hypercalls_;
   Xenstore* const store_;
   const uint32_t domid_;
   const std::string shutdown_path_;

@@ -1,0 +1,167 @@
+#include "primary/save_helper/save_loop.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/stream/stream_format.h"
+#include "primary/save_helper/dirty_frames.h"
+#include "primary/save_helper/seeding_rounds.h"
+
+namespace romulus {
+namespace {
+
+// Beside its pages a checkpoint has some tens of kilobytes for each vCPU.
+constexpr size_t kStateReserve = size_t{1} << 20;
+// Pages that a guest dirties between the look at its dirty pages and its suspend, the suspend itself included (430 for
+// a Linux guest).
+constexpr uint64_t kPagesUntilSuspended = 1024;
+constexpr size_t kBytesPerPage = stream_format::kPageBytes + CheckpointWriter::kEntryBytes;
+// Staging memory that is kept, whatever the checkpoints need; more is given back when they have not for a while.
+constexpr size_t kNeverTrimmedBelow = size_t{64} << 20;
+// Pages between two reports of the first copy's progress.
+constexpr uint64_t kProgressPages = 4096;
+
+}  // namespace
+
+SaveLoop::SaveLoop(GuestImage& image, SaveSession& session, SeedingPipe pipe, std::array<StagingMemory, 2> staging,
+                   std::function<absl::Duration()> now)
+    : image_(image),
+      session_(session),
+      pipe_(std::move(pipe)),
+      staging_(std::move(staging)),
+      now_(std::move(now)),
+      writers_{CheckpointWriter(staging_[0]), CheckpointWriter(staging_[1])},
+      batch_(CheckpointWriter::kPagesInRecordMax) {}
+
+void SaveLoop::Run() {
+  absl::Status status = Seed();
+  while (status.ok()) {
+    const size_t file = SaveSession::StagingIndex(session_.epoch() + 1);
+    status = Prepare(staging_[file]);
+    if (!status.ok()) break;
+    if (!session_.Suspend()) return;
+    const absl::StatusOr<SaveSession::Copied> copied = CopySuspended(file);
+    if (!copied.ok()) {
+      session_.ResumeAfterFailure();
+      status = copied.status();
+      break;
+    }
+    if (!session_.Resume(*copied)) return;
+    // Its reader sees the end of the file, though not the end of the checkpoint.
+    pipe_.reset();
+    if (!session_.NextEpoch()) return;
+  }
+  session_.Fail(status);
+}
+
+absl::Status SaveLoop::Seed() {
+  CheckpointWriter writer(*pipe_);
+  absl::Status status = WritePreamble(writer);
+  if (status.ok()) status = image_.Begin();
+  if (status.ok()) status = WriteAllPages(writer);
+  SeedingRounds rounds;
+  for (uint32_t round = 1; status.ok(); ++round) {
+    const absl::StatusOr<uint64_t> dirty = image_.CountDirty();
+    if (!dirty.ok()) return dirty.status();
+    status = ReportProgress(round, writer, *dirty);
+    if (!rounds.AnotherRound(round, *dirty)) break;
+    const absl::StatusOr<absl::Span<const uint64_t>> bitmap = image_.TakeDirty(/*final=*/false);
+    if (!bitmap.ok()) return bitmap.status();
+    if (status.ok()) status = WriteDirtyPages(*bitmap, writer);
+  }
+  if (status.ok()) status = pipe_->Flush();
+  return status;
+}
+
+absl::Status SaveLoop::WritePreamble(CheckpointWriter& writer) {
+  const absl::StatusOr<GuestImage::Description> guest = image_.Describe();
+  if (!guest.ok()) return guest.status();
+  absl::Status status = writer.Headers(guest->xen_major, guest->xen_minor);
+  if (status.ok() && !guest->cpuid_policy.empty()) {
+    status = writer.Record(stream_format::kCpuidPolicy, guest->cpuid_policy);
+  }
+  if (status.ok() && !guest->msr_policy.empty()) status = writer.Record(stream_format::kMsrPolicy, guest->msr_policy);
+  if (status.ok()) status = writer.Record(stream_format::kStaticDataEnd, {});
+  return status;
+}
+
+absl::Status SaveLoop::WriteAllPages(CheckpointWriter& writer) {
+  // All of them are known to have contents: an entry is the frame's number. One that is ballooned out meanwhile is
+  // still mapped.
+  size_t filled = 0;
+  uint64_t reported = 0;
+  absl::Status status;
+  const auto flush = [&] {
+    if (filled > 0) status = writer.Pages(absl::MakeConstSpan(batch_.data(), filled), image_.frames());
+    filled = 0;
+    if (status.ok() && writer.page_count() - reported >= kProgressPages) {
+      reported = writer.page_count();
+      status = ReportProgress(0, writer, image_.frames().size() - reported);
+    }
+  };
+  for (const FrameMap::Run& run : image_.frames().runs()) {
+    for (uint64_t i = 0; i < run.count && status.ok(); ++i) {
+      batch_[filled++] = run.first + i;
+      if (filled == batch_.size()) flush();
+    }
+  }
+  if (status.ok()) flush();
+  return status;
+}
+
+absl::Status SaveLoop::WriteDirtyPages(absl::Span<const uint64_t> bitmap, CheckpointWriter& writer) {
+  DirtyFrames dirty(bitmap);
+  while (const size_t count = dirty.Next(absl::MakeSpan(batch_))) {
+    const absl::Span<uint64_t> batch = absl::MakeSpan(batch_.data(), count);
+    if (absl::Status status = image_.AddTypes(batch); !status.ok()) return status;
+    if (absl::Status status = writer.Pages(batch, image_.frames()); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SaveLoop::ReportProgress(uint32_t round, const CheckpointWriter& writer, uint64_t pages_left) {
+  if (session_.Progress(round, writer.page_count(), pages_left)) return absl::OkStatus();
+  return absl::CancelledError("the first copy was stopped");
+}
+
+absl::Status SaveLoop::Prepare(StagingMemory& staging) {
+  if (absl::Status status = image_.PrepareState(); !status.ok()) return status;
+  const absl::StatusOr<uint64_t> dirty = image_.CountDirty();
+  if (!dirty.ok()) return dirty.status();
+  const uint64_t pages = std::min(*dirty + kPagesUntilSuspended, image_.frames().size());
+  const size_t needed = pages * kBytesPerPage + kStateReserve;
+  // One extraordinary checkpoint does not take its memory for good.
+  if (staging.reserved() > kNeverTrimmedBelow && std::max(needed, staging.length()) < staging.reserved() / 4) {
+    staging.Trim(std::max(kNeverTrimmedBelow, 2 * needed));
+  }
+  return staging.Reserve(needed);
+}
+
+absl::StatusOr<SaveSession::Copied> SaveLoop::CopySuspended(size_t file) {
+  SaveSession::Copied copied;
+  CheckpointWriter& writer = writers_[file];
+  writer.Restart();
+  staging_[file].Rewind();
+  const absl::Duration begun = now_();
+  if (absl::Status status = image_.CheckMemoryMap(); !status.ok()) return status;
+  const absl::StatusOr<absl::Span<const uint64_t>> bitmap = image_.TakeDirty(/*final=*/true);
+  if (!bitmap.ok()) return bitmap.status();
+  const absl::Duration bitmap_taken = now_();
+  if (absl::Status status = WriteDirtyPages(*bitmap, writer); !status.ok()) return status;
+  const absl::Duration pages_copied = now_();
+  const absl::StatusOr<GuestImage::State> state = image_.ReadState();
+  if (!state.ok()) return state.status();
+  absl::Status status = writer.Tsc(state->tsc);
+  if (status.ok()) status = writer.Record(stream_format::kHvmContext, state->hvm_context);
+  if (status.ok()) status = writer.HvmParams(state->hvm_params);
+  if (status.ok()) status = writer.EndCheckpoint();
+  if (!status.ok()) return status;
+  copied.dirty_bitmap = bitmap_taken - begun;
+  copied.page_copy = pages_copied - bitmap_taken;
+  copied.vcpu_state = now_() - pages_copied;
+  copied.length = writer.length();
+  copied.pages = writer.page_count();
+  return copied;
+}
+
+}  // namespace romulus

@@ -1,0 +1,60 @@
+#ifndef ROMULUS_PRIMARY_SAVE_HELPER_SAVE_LOOP_H_
+#define ROMULUS_PRIMARY_SAVE_HELPER_SAVE_LOOP_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "primary/save_helper/checkpoint_writer.h"
+#include "primary/save_helper/guest_image.h"
+#include "primary/save_helper/save_session.h"
+#include "primary/save_helper/seeding_pipe.h"
+#include "primary/save_helper/staging_memory.h"
+
+namespace romulus {
+
+// Copies a guest again and again, as a libxc v3 stream (checkpoint_writer.h) that xc_domain_restore takes as
+// XC_STREAM_REMUS: first all of its memory while it runs, through the pipe, in rounds; then, each time that the session
+// wants it, what it has written since, with the guest suspended, into staging memory that nothing can block. The two
+// staging files take turns; checkpoint 1 is the pipe's bytes and then those of file 0.
+//
+// What is done while the guest is suspended: the dirty bitmap, the types of the pages in it, their contents, the vCPUs;
+// nothing is allocated, mapped or written to a file for it.
+class SaveLoop {
+ public:
+  // All outlive it. `now` is monotonic time.
+  SaveLoop(GuestImage& image, SaveSession& session, SeedingPipe pipe, std::array<StagingMemory, 2> staging,
+           std::function<absl::Duration()> now);
+
+  // Blocks until the session ends, or something fails: then the session knows. The guest may be suspended then.
+  void Run();
+
+ private:
+  absl::Status Seed();
+  absl::Status WritePreamble(CheckpointWriter& writer);
+  absl::Status WriteAllPages(CheckpointWriter& writer);
+  absl::Status WriteDirtyPages(absl::Span<const uint64_t> bitmap, CheckpointWriter& writer);
+  absl::Status ReportProgress(uint32_t round, const CheckpointWriter& writer, uint64_t pages_left);
+  // For the next checkpoint, while the guest runs.
+  absl::Status Prepare(StagingMemory& staging);
+  absl::StatusOr<SaveSession::Copied> CopySuspended(size_t file);
+
+  GuestImage& image_;
+  SaveSession& session_;
+  std::optional<SeedingPipe> pipe_;
+  std::array<StagingMemory, 2> staging_;
+  const std::function<absl::Duration()> now_;
+  std::array<CheckpointWriter, 2> writers_;
+  std::vector<uint64_t> batch_;
+};
+
+}  // namespace romulus
+
+#endif  // ROMULUS_PRIMARY_SAVE_HELPER_SAVE_LOOP_H_
