@@ -18,6 +18,7 @@
 #include "common/base/monotonic_time.h"
 #include "common/xen/control.h"
 #include "common/xen/xenstore.h"
+#include "primary/save_helper/domain_hypercalls.h"
 #include "primary/save_helper/stop_signal.h"
 #include "primary/save_helper/xen_guest.h"
 
@@ -60,7 +61,10 @@ absl::Status Run(uint32_t domid, absl::Duration interval) {
   if (!xc.ok()) return xc.status();
   const absl::StatusOr<std::unique_ptr<Xenstore>> store = Xenstore::Open();
   if (!store.ok()) return store.status();
-  const absl::StatusOr<std::unique_ptr<XenGuest>> guest = XenGuest::New(xc->get(), store->get(), domid);
+  const absl::StatusOr<std::unique_ptr<DomainHypercalls>> hypercalls = DomainHypercalls::New(nullptr, domid);
+  if (!hypercalls.ok()) return hypercalls.status();
+  const absl::StatusOr<std::unique_ptr<XenGuest>> guest =
+      XenGuest::New(xc->get(), hypercalls->get(), store->get(), domid);
   if (!guest.ok()) return guest.status();
   absl::Duration next = MonotonicNow();
   while (WaitUntil(next, **stop)) {
