@@ -3,14 +3,14 @@ suspends and resumes the guest and copies nothing.
 
     contender = Romulus(lab, built, interval_ms)
     contender.start(watch)      # a PauseWatch of the guest; returns when checkpoints are being made
-    contender.progress()        # opaque; before and after a measured time
+    contender.progress()        # how many checkpoints (or pauses) it has made, by its own account
     contender.own(before, after)
     contender.stop()            # where the lab goes on afterwards
 """
 
 import re
 
-from . import control, programs, protected_pair, xl_remus
+from . import epoch_trace, programs, protected_pair, xl_remus
 from .lab import GUEST
 from .pause_watch import spread
 
@@ -66,22 +66,22 @@ class Romulus:
         self._pair.create()
         self._pair.wait_protected()
         self._pair.wait_checkpoints(3)  # the first carries what changed while the whole memory was copied
+        self._trace = epoch_trace.EpochTrace(self._pair)
 
     def progress(self):
-        return self._pair.protection()
+        return len(self._trace.epochs)
 
     def own(self, before, after):
-        status, earlier = after.status, before.status
-        checkpoints = status.checkpoints_committed - earlier.checkpoints_committed
-        return {
-            "checkpoints": checkpoints,
-            "pause_ms": {key: round(control.milliseconds(getattr(status.pause, key)), 1) for key in ("p50", "p99")},
-            "output_delay_ms": {key: round(control.milliseconds(getattr(status.output_delay, key)), 1)
-                                for key in ("p50", "p99")},
-            "raw_bytes": round((status.sent_bytes - earlier.sent_bytes) / checkpoints) if checkpoints else None,
-        }
+        """By its own trace: what the pauses are made of, and what only it has, an output delay."""
+        if after <= before:
+            raise RuntimeError(f"Romulus committed no checkpoint; its trace: {self._trace.ended or 'goes on'}")
+        spreads = self._trace.spreads(before, after)
+        raw = [epoch.bytes for epoch in self._trace.epochs[before:after]]
+        return {"raw_bytes": round(sum(raw) / len(raw)), "trace": spreads,
+                "output_delay_ms": {key: round(spreads["output_delay"][key], 1) for key in ("p50", "p99")}}
 
     def stop(self):
+        self._trace.stop()
         self._pair.delete()
         self._pair.disconnect()
 
@@ -108,8 +108,7 @@ class XlRemus:
     def own(self, before, after):
         pages = self._pages()[before:after]
         # It holds back nothing: its output waits for no checkpoint.
-        return {"checkpoints": len(pages),
-                "raw_bytes": round(sum(pages) * _STREAM_BYTES_PER_PAGE / len(pages)) if pages else None}
+        return {"raw_bytes": round(sum(pages) * _STREAM_BYTES_PER_PAGE / len(pages)) if pages else None}
 
     def stop(self):
         raise NotImplementedError("xl remus ends with its guest suspended or taken over: restart the lab")

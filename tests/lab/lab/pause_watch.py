@@ -32,7 +32,7 @@ class PauseWatch:
         """How many have ended; some may not be counted yet."""
         return int(self._host.out(f"wc -l <{self._log}"))
 
-    def wait_more(self, count, timeout_s=120):
+    def wait_more(self, count, timeout_s=300):
         """Waits until so many more than now have ended."""
         aim = self.count() + count
         deadline = time.monotonic() + timeout_s

@@ -103,22 +103,21 @@ def measure(story, lab, built, interval_ms, loads, kinds):
 
 def measured(lab, client, watch, contender):
     client.begin_window()
-    begun = contender.progress()
     before = {name: usage.Look(host) for name, host in lab.hosts.items()}
-    started, count = time.monotonic(), watch.count()
+    count, begun, started = watch.count(), contender.progress(), time.monotonic()
     time.sleep(MEASURED_S)
     while watch.count() < count + CHECKPOINTS and time.monotonic() < started + MEASURED_AT_MOST_S:
         time.sleep(1)
+    ended, seconds = contender.progress(), time.monotonic() - started
     used = {name: usage.Between(before[name], usage.Look(host)) for name, host in lab.hosts.items()}
-    ended = contender.progress()
     window = client.end_window()
     pauses = watch.pauses_ms(before["alpha"].at_ns, before["alpha"].at_ns + used["alpha"].seconds * 1e9)
     own = contender.own(begun, ended)
     alpha, beta = used["alpha"], used["beta"]
-    checkpoints = max(len(pauses), 1)
+    checkpoints = max(len(pauses), 1)  # that the bytes and the processor time were spent on
     return {
-        "checkpoints": len(pauses),
-        "checkpoints_per_second": round(len(pauses) / alpha.seconds, 2),
+        "checkpoints": ended - begun,
+        "checkpoints_per_second": round((ended - begun) / seconds, 2),
         "pause_ms": pause_watch.spread(pauses),
         "output_delay_ms": own.pop("output_delay_ms", {"p50": None, "p99": None}),
         "rtt_ms": {key: round(value, 1) for key, value in window["rtt_ms"].items()},
