@@ -14,6 +14,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/link/bandwidth_share.h"
 #include "common/link/grpc_primary_link.h"
 #include "common/link/grpc_replication_service.h"
 #include "common/link/watch_thread.h"
@@ -438,6 +439,84 @@ TEST_F(GrpcLinkTest, ASlowSinkHoldsUpTheSenderAndIsNoSilence) {
   Until([&] { return at_primary_.messages.size() == 2 || !at_primary_.closed.empty(); });
   ASSERT_TRUE(at_primary_.closed.empty()) << at_primary_.closed[0];
   EXPECT_TRUE(sink->bytes() + sessions_[0]->seeded[0] == bytes);
+}
+
+TEST_F(GrpcLinkTest, ManySlowSinksTakeMemoryForEachSessionAndNoMore) {
+  StartServer();
+  constexpr int kSessions = 4;
+  const auto sink = std::make_shared<GatedSink>();
+  sink_ = sink;
+  std::vector<std::unique_ptr<PrimaryObserver>> observers;
+  std::vector<std::unique_ptr<GrpcPrimaryLink>> links;
+  for (int i = 0; i < kSessions; ++i) {
+    observers.push_back(std::make_unique<PrimaryObserver>());
+    GrpcPrimaryLink::Options options;
+    options.address = address_;
+    links.push_back(std::make_unique<GrpcPrimaryLink>(loop_.get(), options));
+    OpenSession open = Open();
+    open.set_protection(absl::StrCat("protections/", i));
+    links.back()->Open(kGeneration, open, observers.back().get());
+  }
+  const std::string bytes = Checkpoint(1, 8'000);
+  for (int i = 0; i < kSessions; ++i) {
+    Until([&] { return observers[i]->accepted(); });
+    links[i]->SendCheckpoint(1, std::make_shared<MemoryCheckpointReader>(bytes, 64 << 10, /*in_place=*/i % 2 == 0));
+  }
+  const auto Sent = [&] {
+    uint64_t sent = 0;
+    for (const auto& link : links) sent += link->sent_bytes();
+    return sent;
+  };
+  uint64_t sent = 0;
+  do {
+    sent = Sent();
+    RunFor(absl::Milliseconds(300));
+  } while (sent == 0 || Sent() != sent);
+  EXPECT_LT(sent, kSessions * (uint64_t{16} << 20)) << "somebody buffers without bound";
+  sink->Open();
+  for (const auto& observer : observers) {
+    Until([&] { return observer->messages.size() == 2 || !observer->closed.empty(); });
+    EXPECT_TRUE(observer->closed.empty()) << observer->closed[0];
+  }
+  EXPECT_EQ(Sent(), kSessions * bytes.size());
+}
+
+TEST_F(GrpcLinkTest, ABandwidthLimitHoldsUpCheckpointsAndNothingElse) {
+  StartServer();
+  BandwidthShare share(1);
+  GrpcPrimaryLink::Options options;
+  options.bandwidth = share.NewFlow(1);
+  const auto sink = std::make_shared<MemoryCheckpointSink>();
+  OpenAndAccept(sink, Open(), options);
+  const std::string bytes = Checkpoint(1, 100);
+  primary_->SendCheckpoint(1, std::make_shared<MemoryCheckpointReader>(bytes));
+  Until([&] { return primary_->sent_bytes() > 0; });
+  const uint64_t first_chunk = primary_->sent_bytes();
+  EXPECT_LT(first_chunk, bytes.size());
+  // The next chunk is due in hours; this goes now.
+  PrimaryMessage stop;
+  stop.mutable_stop_session()->set_reason("test");
+  primary_->Send(stop);
+  Until([&] { return !sessions_[0]->messages.empty(); });
+  EXPECT_EQ(primary_->sent_bytes(), first_chunk);
+  share.SetLimit(0);
+  EXPECT_EQ(primary_->sent_bytes(), first_chunk) << "its own limit does not bind";
+  options.bandwidth->SetLimit(0);
+  Until([&] { return at_primary_.messages.size() == 2 || !at_primary_.closed.empty(); });
+  ASSERT_TRUE(at_primary_.closed.empty()) << at_primary_.closed[0];
+  EXPECT_TRUE(sink->bytes() + sessions_[0]->seeded[0] == bytes);
+}
+
+TEST_F(GrpcLinkTest, ABandwidthLimitDoesNotHoldUpTheEndOfALink) {
+  StartServer();
+  BandwidthShare share(1);
+  GrpcPrimaryLink::Options options;
+  options.bandwidth = share.NewFlow();
+  OpenAndAccept(std::make_shared<MemoryCheckpointSink>(), Open(), options);
+  primary_->SendCheckpoint(1, std::make_shared<MemoryCheckpointReader>(Checkpoint(1, 100)));
+  Until([&] { return primary_->sent_bytes() > 0; });
+  primary_.reset();
+  Until([&] { return !sessions_[0]->closed.empty(); });
 }
 
 TEST_F(GrpcLinkTest, HeartbeatsKeepAnIdleLinkAlive) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "common/link/bandwidth_share.h"
 #include "common/link/replication_link.h"
 #include "common/loop/scheduler.h"
 
@@ -30,6 +31,8 @@ class GrpcPrimaryLink final : public PrimaryLink {
     // The largest CheckpointData.payload, unless the secondary takes less. It bounds how long a heartbeat waits.
     uint32_t chunk_bytes = 1 << 20;
     absl::Duration accept_timeout = absl::Seconds(30);
+    // What checkpoints may take of the network; null: all that there is.
+    std::shared_ptr<BandwidthShare::Flow> bandwidth;
   };
 
   // `scheduler` outlives the link.

@@ -227,10 +227,16 @@ void PrimarySession::SendOne(const Checkpoint& checkpoint) {
     const std::lock_guard<std::mutex> lock(mutex_);
     chunk_bytes = chunk_bytes_;
   }
+  BandwidthShare::Flow* const bandwidth = options_.bandwidth.get();
+  if (bandwidth != nullptr) chunk_bytes = bandwidth->ChunkBytes(chunk_bytes);
   CheckpointChunker chunker(checkpoint.epoch, checkpoint.reader, chunk_bytes);
   for (bool is_trailer = false; !is_trailer;) {
     // Made while those before are on their way.
     absl::StatusOr<Piece> piece = NextPiece(checkpoint, chunker, chunk_bytes);
+    if (bandwidth != nullptr && piece.ok() && piece->payload_bytes > 0 &&
+        !bandwidth->Await(piece->payload_bytes, stopped_)) {
+      return;
+    }
     std::unique_lock<std::mutex> lock(mutex_);
     changed_.wait(lock, [this] { return closed_ || outgoing_.TakesChunk(); });
     if (closed_) return;
@@ -268,6 +274,8 @@ absl::StatusOr<PrimarySession::Piece> PrimarySession::NextPiece(const Checkpoint
 void PrimarySession::CloseLocked(absl::Status status) {
   if (closed_) return;
   closed_ = true;
+  stopped_ = true;
+  if (options_.bandwidth != nullptr) options_.bandwidth->Wake();
   scheduler_->Post([slot = observer_, status = std::move(status)] {
     if (PrimaryLink::Observer* observer = slot->ForClosed()) observer->OnClosed(status);
   });

@@ -5,6 +5,7 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/impl/codegen/proto_utils.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -88,11 +89,12 @@ class PrimarySession final : public grpc::ClientBidiReactor<grpc::ByteBuffer, re
   std::shared_ptr<PrimarySession> self_;  // While gRPC knows this object.
   std::optional<LinkMonitor> monitor_;
   absl::Duration opened_at_;
-  bool closed_ = false;    // OnClosed was posted, or the link has gone.
-  bool reading_ = false;   // A read is outstanding.
-  bool hold_ = false;      // gRPC waits for us before OnDone.
-  bool heard_ = false;     // Anything from the peer.
-  bool accepted_ = false;  // SessionAccepted came.
+  bool closed_ = false;               // OnClosed was posted, or the link has gone.
+  std::atomic<bool> stopped_{false};  // closed_, for who may not wait for mutex_.
+  bool reading_ = false;              // A read is outstanding.
+  bool hold_ = false;                 // gRPC waits for us before OnDone.
+  bool heard_ = false;                // Anything from the peer.
+  bool accepted_ = false;             // SessionAccepted came.
   int undelivered_ = 0;
   replication::v1::SecondaryMessage incoming_;
   OutgoingQueue<grpc::ByteBuffer> outgoing_;
