@@ -49,9 +49,9 @@ def run(story):
             client.wait_connected()
             story.step(f"protecting {pair.guest}")
             pair.create()
-            pair.wait_protected()
+            pair.wait_protected(timeout_s=900)
+        for pair, client in zip(pairs, clients):
             client.dirty(DIRTIED_MB_PER_S * 1_000_000 // 4096, WORKING_SET_PAGES)
-        for pair in pairs:
             pair.wait_more_checkpoints(10)
         traces = [epoch_trace.EpochTrace(pair) for pair in pairs]
         soak(story, pairs, traces)
