@@ -23,7 +23,8 @@ CHECKPOINTS = 10
 MEASURED_AT_MOST_S = 40
 QUESTIONS_PER_S = 10
 
-# Of Romulus' pause, and of its rate at the shortest interval.
+# Of an idle guest: of Romulus' pause, and of its rate at the shortest interval. (With a load the copy has its price, which
+# the floor does not pay: there the table says what it is.)
 PAUSE_OF_FLOOR_AT_MOST = 1.25
 RATE_OF_FLOOR_AT_LEAST = 0.8
 RATE_OF_XL_REMUS_AT_LEAST = 2.5
@@ -158,10 +159,12 @@ def complaints(figures):
             romulus, xl_remus, floor = (rows[name] for name in ("romulus", "xl_remus", "floor"))
             pause = romulus["pause_ms"]["p50"]
             at_most = PAUSE_OF_FLOOR_AT_MOST * floor["pause_ms"]["p50"]
-            if load == "idle" and pause > at_most:
-                wrong.append(f"{where}: the pause of {pause} ms is {pause / floor['pause_ms']['p50']:.2f} times the floor's")
             if pause >= xl_remus["pause_ms"]["p50"]:
                 wrong.append(f"{where}: the pause of {pause} ms is not below xl remus's {xl_remus['pause_ms']['p50']} ms")
+            if load != "idle":
+                continue
+            if pause > at_most:
+                wrong.append(f"{where}: the pause of {pause} ms is {pause / floor['pause_ms']['p50']:.2f} times the floor's")
             if int(interval_ms) > min(INTERVALS_MS):
                 continue
             rate = romulus["checkpoints_per_second"]
