@@ -129,6 +129,8 @@ bool ParseArgument(const std::string& text, Arguments& arguments) {
     arguments.interval = absl::Milliseconds(number);
   } else if (key == "suspend_timeout_ms") {
     arguments.source.suspend_timeout = absl::Milliseconds(number);
+  } else if (key == "staging_bytes_max") {
+    arguments.source.staging_bytes_max = number;
   } else if (key == "permit") {
     arguments.permit = number != 0;
   } else {
@@ -143,7 +145,8 @@ int Run(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     if (ParseArgument(argv[i], arguments)) continue;
     LogError("usage: ", argv[0],
-             " domid=N [count=N] [interval_ms=N] [stream=FILE] [helper=PATH] [suspend_timeout_ms=N] [permit=0|1]");
+             " domid=N [count=N] [interval_ms=N] [stream=FILE] [helper=PATH] [suspend_timeout_ms=N] "
+             "[staging_bytes_max=N] [permit=0|1]");
     return 2;
   }
   sigset_t stop_signals;

@@ -125,6 +125,7 @@ absl::Status HelperCheckpointSource::Launch() {
   start.set_domid(options_.domid);
   start.set_suspend_timeout_ms(static_cast<uint32_t>(absl::ToInt64Milliseconds(options_.suspend_timeout)));
   start.set_resume_timeout_ms(static_cast<uint32_t>(absl::ToInt64Milliseconds(options_.resume_timeout)));
+  start.set_staging_bytes_max(options_.staging_bytes_max);
   (void)process_->Send(message, {write_end.get(), files_[0]->descriptor(), files_[1]->descriptor()});
   return absl::OkStatus();
 }

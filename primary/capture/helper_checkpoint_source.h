@@ -34,6 +34,10 @@ class HelperCheckpointSource final : public CheckpointSource, private HelperProc
     // From suspended until Captured. A helper that takes longer hangs, and the guest with it: it is killed, and the
     // guest recovered.
     absl::Duration capture_timeout = absl::Seconds(20);
+    // What each of the two staging files may hold for good; 0: enough for every page of the guest once (only what
+    // checkpoints need is ever taken). A larger checkpoint is taken all the same, if the host has the memory, and
+    // counted in Captured::oversized_checkpoints; if it has not, the source ends, UNAVAILABLE, and the guest runs on.
+    uint64_t staging_bytes_max = 0;
   };
 
   HelperCheckpointSource(EventLoop& loop, Options options);

@@ -90,7 +90,7 @@ size_t LargestCheckpoint(uint64_t memory_pages) {
 }
 
 absl::Status SaveGuest(Hypervisor& hypervisor, SaveSession& session, StopSignal& stop, int agent_descriptor,
-                       std::vector<UniqueFd> descriptors) {
+                       size_t staging_bytes_max, std::vector<UniqueFd> descriptors) {
   const absl::StatusOr<uint64_t> pages = hypervisor.hypercalls->MemoryPages();
   if (!pages.ok()) return pages.status();
   if (absl::Status alive = hypervisor.guest->CheckAlive(); !alive.ok()) return alive;
@@ -101,7 +101,7 @@ absl::Status SaveGuest(Hypervisor& hypervisor, SaveSession& session, StopSignal&
   if (!pipe.ok()) return pipe.status();
   auto staging = OpenStaging(std::move(descriptors[1]), std::move(descriptors[2]), LargestCheckpoint(*pages));
   if (!staging.ok()) return staging.status();
-  SaveLoop(**image, session, *std::move(pipe), *std::move(staging), MonotonicNow).Run();
+  SaveLoop(**image, session, *std::move(pipe), *std::move(staging), staging_bytes_max, MonotonicNow).Run();
   return absl::OkStatus();
 }
 
@@ -120,7 +120,8 @@ int Save(HelperEnd& agent, StopSignal& stop, HelperEnd::Received start) {
   options.suspend_timeout = absl::Milliseconds(request.suspend_timeout_ms());
   options.resume_timeout = absl::Milliseconds(request.resume_timeout_ms());
   SaveSession session(agent, guest, stop, MonotonicNow, options);
-  session.Fail(SaveGuest(*hypervisor, session, stop, agent.descriptor(), std::move(start.descriptors)));
+  session.Fail(SaveGuest(*hypervisor, session, stop, agent.descriptor(), request.staging_bytes_max(),
+                         std::move(start.descriptors)));
 
   const bool asked = session.StopRequested() && !session.failure().has_value();
   // A domain that has gone is the reason for everything else.

@@ -1,6 +1,7 @@
 #include "primary/save_helper/save_loop.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "common/stream/stream_format.h"
@@ -24,11 +25,12 @@ constexpr uint64_t kProgressPages = 4096;
 }  // namespace
 
 SaveLoop::SaveLoop(GuestImage& image, SaveSession& session, SeedingPipe pipe, std::array<StagingMemory, 2> staging,
-                   std::function<absl::Duration()> now)
+                   size_t staging_bytes_max, std::function<absl::Duration()> now)
     : image_(image),
       session_(session),
       pipe_(std::move(pipe)),
       staging_(std::move(staging)),
+      staging_bytes_max_(staging_bytes_max == 0 ? std::numeric_limits<size_t>::max() : staging_bytes_max),
       now_(std::move(now)),
       writers_{CheckpointWriter(staging_[0]), CheckpointWriter(staging_[1])},
       batch_(CheckpointWriter::kPagesInRecordMax) {}
@@ -131,9 +133,11 @@ absl::Status SaveLoop::Prepare(StagingMemory& staging) {
   const uint64_t pages = std::min(*dirty + kPagesUntilSuspended, image_.frames().size());
   const size_t needed = pages * kBytesPerPage + kStateReserve;
   // One extraordinary checkpoint does not take its memory for good.
-  if (staging.reserved() > kNeverTrimmedBelow && std::max(needed, staging.length()) < staging.reserved() / 4) {
-    staging.Trim(std::max(kNeverTrimmedBelow, 2 * needed));
+  const size_t used = std::max(needed, staging.length());
+  if (staging.reserved() > kNeverTrimmedBelow && used < staging.reserved() / 4) {
+    staging.Trim(std::max(kNeverTrimmedBelow, 2 * used));
   }
+  if (staging.reserved() > staging_bytes_max_) staging.Trim(std::max(needed, staging_bytes_max_));
   return staging.Reserve(needed);
 }
 
@@ -160,6 +164,8 @@ absl::StatusOr<SaveSession::Copied> SaveLoop::CopySuspended(size_t file) {
   copied.page_copy = pages_copied - bitmap_taken;
   copied.vcpu_state = now_() - pages_copied;
   copied.length = writer.length();
+  if (copied.length > staging_bytes_max_) ++oversized_;
+  copied.oversized = oversized_;
   copied.pages = writer.page_count();
   return copied;
 }

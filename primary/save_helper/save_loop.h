@@ -29,9 +29,12 @@ namespace romulus {
 // nothing is allocated, mapped or written to a file for it.
 class SaveLoop {
  public:
-  // All outlive it. `now` is monotonic time.
+  // All outlive it. `staging_bytes_max`: what each staging file may hold for good; 0: what it can. A larger checkpoint
+  // takes more, once: its memory is reserved while the guest runs as far as can be foreseen, and is given back when a
+  // smaller one follows. If the host does not have it, the guest runs on and the session ends, RESOURCE_EXHAUSTED.
+  // `now` is monotonic time.
   SaveLoop(GuestImage& image, SaveSession& session, SeedingPipe pipe, std::array<StagingMemory, 2> staging,
-           std::function<absl::Duration()> now);
+           size_t staging_bytes_max, std::function<absl::Duration()> now);
 
   // Blocks until the session ends, or something fails: then the session knows. The guest may be suspended then.
   void Run();
@@ -50,9 +53,11 @@ class SaveLoop {
   SaveSession& session_;
   std::optional<SeedingPipe> pipe_;
   std::array<StagingMemory, 2> staging_;
+  const size_t staging_bytes_max_;
   const std::function<absl::Duration()> now_;
   std::array<CheckpointWriter, 2> writers_;
   std::vector<uint64_t> batch_;
+  uint64_t oversized_ = 0;
 };
 
 }  // namespace romulus

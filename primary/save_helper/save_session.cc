@@ -77,6 +77,7 @@ bool SaveSession::Resume(const Copied& copied) {
   captured.set_staging_index(static_cast<uint32_t>(StagingIndex(epoch_)));
   captured.set_length(copied.length);
   captured.set_dirty_pages(copied.pages);
+  captured.set_oversized_checkpoints(copied.oversized);
   captured.set_pause_us(Microseconds(running_at - requested_at_));
   captured.set_copy_us(Microseconds(copied_at - suspended_at_));
   captured.set_resume_us(Microseconds(running_at - resume_at));

@@ -32,6 +32,8 @@ class SaveSession {
   struct Copied {
     uint64_t length = 0;
     uint64_t pages = 0;
+    // Copies so far that were larger than the staging files are to be.
+    uint64_t oversized = 0;
     absl::Duration dirty_bitmap;
     absl::Duration page_copy;
     absl::Duration vcpu_state;

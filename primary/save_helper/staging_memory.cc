@@ -3,10 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -17,6 +20,20 @@ namespace {
 constexpr size_t kPage = 4096;
 // The file grows in steps: a call for each checkpoint that is a little larger would be one too many.
 constexpr size_t kStep = size_t{1} << 20;
+
+// What the host needs for itself.
+constexpr size_t kLeftToTheHost = size_t{32} << 20;
+
+// Of the host, in bytes: the kernel's estimate of what can be had without swapping. Asking for more would not fail, but
+// have the kernel kill somebody.
+size_t AvailableMemory() {
+  char text[256] = {};
+  const UniqueFd file(open("/proc/meminfo", O_RDONLY | O_CLOEXEC));
+  if (!file.valid() || read(file.get(), text, sizeof(text) - 1) <= 0) return std::numeric_limits<size_t>::max();
+  const char* const line = strstr(text, "MemAvailable:");
+  if (line == nullptr) return std::numeric_limits<size_t>::max();
+  return strtoull(line + strlen("MemAvailable:"), nullptr, 10) * 1024;
+}
 
 }  // namespace
 
@@ -47,6 +64,12 @@ absl::Status StagingMemory::Reserve(size_t bytes) {
   if (bytes > limit_) {
     return absl::ResourceExhaustedError(
         absl::StrCat("a checkpoint of ", bytes, " bytes and more: its staging file takes ", limit_));
+  }
+  const size_t available = AvailableMemory();
+  if (available < wanted - reserved_ + kLeftToTheHost) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "to stage a checkpoint of ", bytes, " bytes takes ", wanted - reserved_, " bytes more memory; this host has ",
+        available, " and needs some of it for itself. Give dom0 more, or the guest less"));
   }
   int result = 0;
   do {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/monotonic_time.h"
@@ -20,31 +21,35 @@ constexpr char kSuspendRequest[] = "suspend";
 
 absl::StatusOr<std::unique_ptr<XenGuest>> XenGuest::New(xc_interface* xc, DomainHypercalls* hypercalls, Xenstore* store,
                                                         uint32_t domid) {
-  std::unique_ptr<XenGuest> guest(new XenGuest(xc, hypercalls, store, domid));
+  absl::StatusOr<std::unique_ptr<Xenstore>> requests = Xenstore::Open();
+  if (!requests.ok()) return requests.status();
+  std::unique_ptr<XenGuest> guest(new XenGuest(xc, hypercalls, store, *std::move(requests), domid));
   if (absl::Status watching = guest->WatchAndSettle(); !watching.ok()) return watching;
   return guest;
 }
 
-XenGuest::XenGuest(xc_interface* xc, DomainHypercalls* hypercalls, Xenstore* store, uint32_t domid)
+XenGuest::XenGuest(xc_interface* xc, DomainHypercalls* hypercalls, Xenstore* watches, std::unique_ptr<Xenstore> store,
+                   uint32_t domid)
     : xc_(xc),
       hypercalls_(hypercalls),
-      store_(store),
+      watches_(watches),
+      store_(std::move(store)),
       domid_(domid),
       shutdown_path_(XenstoreDomainPath(domid) + "/control/shutdown") {}
 
 XenGuest::~XenGuest() {
-  store_->Unwatch(shutdown_watch_);
-  store_->Unwatch(release_watch_);
+  watches_->Unwatch(shutdown_watch_);
+  watches_->Unwatch(release_watch_);
 }
 
 absl::Status XenGuest::WatchAndSettle() {
-  auto watch = store_->Watch(shutdown_path_, [this](const std::string&) {
+  auto watch = watches_->Watch(shutdown_path_, [this](const std::string&) {
     ++shutdown_changes_;
     last_shutdown_change_ = MonotonicNow();
   });
   if (!watch.ok()) return watch.status();
   shutdown_watch_ = *watch;
-  watch = store_->Watch("@releaseDomain", [this](const std::string&) { ++release_changes_; });
+  watch = watches_->Watch("@releaseDomain", [this](const std::string&) { ++release_changes_; });
   if (!watch.ok()) return watch.status();
   release_watch_ = *watch;
   // Each watch fires once at its start; counted later it would look like the echo of a request.
@@ -58,12 +63,12 @@ absl::Status XenGuest::WatchAndSettle() {
 absl::Status XenGuest::WaitForWatch(absl::Duration deadline) {
   const absl::Duration left = deadline - MonotonicNow();
   if (left <= absl::ZeroDuration()) return absl::DeadlineExceededError("no change in xenstore in time");
-  pollfd watch{store_->watch_fd(), POLLIN, 0};
+  pollfd watch{watches_->watch_fd(), POLLIN, 0};
   const int timeout_ms = static_cast<int>(std::min<int64_t>(absl::ToInt64Milliseconds(left) + 1, 3'600'000));
   if (poll(&watch, 1, timeout_ms) < 0 && errno != EINTR) {
     return absl::InternalError(absl::StrCat("can't wait for xenstore: ", strerror(errno)));
   }
-  return store_->DispatchWatches();
+  return watches_->DispatchWatches();
 }
 
 absl::StatusOr<SuspendableGuest::SuspendTimes> XenGuest::Suspend(absl::Duration timeout) {
@@ -138,7 +143,7 @@ absl::Status XenGuest::Resume() {
 absl::Status XenGuest::FinishResume() { return store_->ResumeDomain(domid_); }
 
 absl::Status XenGuest::CheckAlive() {
-  if (absl::Status status = store_->DispatchWatches(); !status.ok()) return status;
+  if (absl::Status status = watches_->DispatchWatches(); !status.ok()) return status;
   const absl::StatusOr<DomainState> state = ReadDomainState(xc_, domid_);
   if (!state.ok()) return state.status();
   if (state->run_state == DomainRunState::kSuspended) {

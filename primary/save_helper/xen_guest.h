@@ -16,7 +16,8 @@ namespace romulus {
 // but whoever dies with it subscribed breaks every later `xl save`.)
 class XenGuest final : public SuspendableGuest {
  public:
-  // All outlive it; it is the only user of the store's watches.
+  // All outlive it; it is the only user of the store's watches. It asks over a connection of its own: libxenstore reads
+  // a connection with watches on another thread, and each answer would wake both while the guest suspends.
   static absl::StatusOr<std::unique_ptr<XenGuest>> New(xc_interface* xc, DomainHypercalls* hypercalls, Xenstore* store,
                                                        uint32_t domid);
   ~XenGuest() override;
@@ -24,7 +25,7 @@ class XenGuest final : public SuspendableGuest {
   absl::StatusOr<SuspendTimes> Suspend(absl::Duration timeout) override;
   absl::Status Resume() override;
   absl::Status FinishResume() override;
-  int event_descriptor() const override { return store_->watch_fd(); }
+  int event_descriptor() const override { return watches_->watch_fd(); }
   absl::Status CheckAlive() override;
 
   // Takes the request back in a transaction, as the guest may be acknowledging it right now. True: it was there and is
@@ -35,13 +36,15 @@ class XenGuest final : public SuspendableGuest {
   absl::StatusOr<bool> WaitSuspended(absl::Duration timeout);
 
  private:
-  XenGuest(xc_interface* xc, DomainHypercalls* hypercalls, Xenstore* store, uint32_t domid);
+  XenGuest(xc_interface* xc, DomainHypercalls* hypercalls, Xenstore* watches, std::unique_ptr<Xenstore> store,
+           uint32_t domid);
   absl::Status WatchAndSettle();
   absl::Status WaitForWatch(absl::Duration deadline);
 
   xc_interface* const xc_;
   DomainHypercalls* const hypercalls_;
-  Xenstore* const store_;
+  Xenstore* const watches_;
+  const std::unique_ptr<Xenstore> store_;
   const uint32_t domid_;
   const std::string shutdown_path_;
   Xenstore::WatchId shutdown_watch_ = 0;

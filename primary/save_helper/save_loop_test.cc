@@ -1,0 +1,237 @@
+#include "primary/save_helper/save_loop.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "common/process/packet_socket.h"
+#include "common/stream/record_scanner.h"
+
+namespace romulus {
+namespace {
+
+using helper::v1::AgentToHelper;
+using helper::v1::Failed;
+using helper::v1::HelperToAgent;
+using stream_format::kPageBytes;
+
+constexpr size_t kPages = 300;
+
+// A guest, and the agent of its save: it permits each resume, asks for the next checkpoint, and after `checkpoints` for
+// the end.
+class SaveLoopTest : public testing::Test, public SuspendableGuest, public GuestImage {
+ protected:
+  SaveLoopTest() : memory_(kPages * kPageBytes, 'm'), bitmap_((kPages + 63) / 64) {
+    frames_.Add(0, kPages, memory_.data());
+    int ends[2];
+    EXPECT_EQ(pipe2(ends, O_CLOEXEC), 0);
+    pipe_.Reset(ends[0]);
+    session_ = std::make_unique<SaveSession>(
+        *helper_, *this, *stop_, [this] { return now_ += absl::Milliseconds(1); },
+        SaveSession::Options{absl::Seconds(1), absl::Seconds(1)});
+    write_end_.Reset(ends[1]);
+  }
+
+  void Run(size_t staging_bytes_max = 0, size_t limit = size_t{16} << 20) {
+    std::thread reader([this] {
+      char buffer[1 << 16];
+      while (true) {
+        const ssize_t got = read(pipe_.get(), buffer, sizeof(buffer));
+        if (got <= 0) return;
+        live_.append(buffer, static_cast<size_t>(got));
+      }
+    });
+    {
+      SaveLoop loop(*this, *session_,
+                    *SeedingPipe::New(std::move(write_end_), {helper_->descriptor(), stop_->descriptor()},
+                                      [this] { return session_->StopRequested(); }),
+                    {*StagingMemory::New(UniqueFd(dup(files_[0].get())), limit),
+                     *StagingMemory::New(UniqueFd(dup(files_[1].get())), limit)},
+                    staging_bytes_max, [this] { return now_ += absl::Milliseconds(1); });
+      loop.Run();
+    }
+    reader.join();
+  }
+  // As it was when it was captured.
+  std::string Staged(const helper::v1::Captured& captured) {
+    EXPECT_GE(staged_[captured.epoch()].size(), captured.length());
+    return staged_[captured.epoch()].substr(0, captured.length());
+  }
+  std::vector<helper::v1::Captured> AllCaptured() {
+    std::vector<helper::v1::Captured> all;
+    while (true) {
+      const absl::StatusOr<HelperToAgent> message = agent_->Receive();
+      if (!message.ok()) return all;
+      if (message->has_captured()) all.push_back(message->captured());
+    }
+  }
+  void Dirty(size_t first, size_t count) {
+    for (size_t page = first; page < first + count; ++page) bitmap_[page / 64] |= uint64_t{1} << page % 64;
+  }
+
+  // SuspendableGuest
+  absl::StatusOr<SuspendTimes> Suspend(absl::Duration) override {
+    suspended_ = true;
+    story_ += "suspend ";
+    return SuspendTimes{};
+  }
+  absl::Status Resume() override {
+    suspended_ = false;
+    story_ += "resume ";
+    return absl::OkStatus();
+  }
+  absl::Status FinishResume() override {
+    std::string bytes(size_t{3} << 20, '?');
+    const ssize_t got =
+        pread(files_[SaveSession::StagingIndex(session_->epoch())].get(), bytes.data(), bytes.size(), 0);
+    EXPECT_GT(got, 0);
+    staged_[session_->epoch()] = bytes.substr(0, static_cast<size_t>(got));
+    AgentToHelper message;
+    if (session_->epoch() >= checkpoints_) {
+      message.mutable_stop();
+    } else {
+      message.mutable_begin_checkpoint()->set_epoch(session_->epoch() + 1);
+    }
+    EXPECT_TRUE(agent_->Send(message).ok());
+    Dirty(10, dirty_pages_);
+    return absl::OkStatus();
+  }
+  int event_descriptor() const override { return events_.get(); }
+  absl::Status CheckAlive() override { return absl::OkStatus(); }
+
+  // GuestImage
+  absl::StatusOr<Description> Describe() override { return Description{4, 17, std::string(24, 'c'), ""}; }
+  absl::Status Begin() override { return absl::OkStatus(); }
+  const FrameMap& frames() const override { return frames_; }
+  absl::StatusOr<uint64_t> CountDirty() override {
+    uint64_t count = 0;
+    for (const uint64_t word : bitmap_) count += static_cast<uint64_t>(__builtin_popcountll(word));
+    return count;
+  }
+  absl::StatusOr<absl::Span<const uint64_t>> TakeDirty(bool final) override {
+    EXPECT_EQ(final, suspended_);
+    taken_ = std::exchange(bitmap_, std::vector<uint64_t>(bitmap_.size()));
+    if (final) {
+      AgentToHelper message;
+      message.mutable_permit_resume()->set_epoch(session_->epoch());
+      EXPECT_TRUE(agent_->Send(message).ok());
+    }
+    return taken_;
+  }
+  absl::Status AddTypes(absl::Span<uint64_t>) override { return absl::OkStatus(); }
+  absl::Status CheckMemoryMap() override {
+    EXPECT_TRUE(suspended_);
+    return session_->epoch() == map_changes_at_ ? absl::AbortedError("it has grown") : absl::OkStatus();
+  }
+  absl::Status PrepareState() override {
+    EXPECT_FALSE(suspended_);
+    return absl::OkStatus();
+  }
+  absl::StatusOr<State> ReadState() override {
+    EXPECT_TRUE(suspended_);
+    State state;
+    state.hvm_context = absl::MakeConstSpan("vcpu", 4);
+    return state;
+  }
+
+  std::pair<UniqueFd, UniqueFd> sockets_ = *NewPacketSocketPair();
+  std::unique_ptr<AgentEnd> agent_ = std::make_unique<AgentEnd>(std::move(sockets_.first));
+  std::unique_ptr<HelperEnd> helper_ = std::make_unique<HelperEnd>(std::move(sockets_.second));
+  std::unique_ptr<StopSignal> stop_ = *StopSignal::Install();
+  UniqueFd events_{eventfd(0, EFD_NONBLOCK)};
+  UniqueFd files_[2] = {UniqueFd(memfd_create("0", 0)), UniqueFd(memfd_create("1", 0))};
+  UniqueFd pipe_, write_end_;
+  std::string memory_;
+  FrameMap frames_;
+  std::vector<uint64_t> bitmap_, taken_;
+  std::unique_ptr<SaveSession> session_;
+  absl::Duration now_;
+  bool suspended_ = false;
+  uint64_t checkpoints_ = 4;
+  uint64_t map_changes_at_ = 0;
+  size_t dirty_pages_ = 7;
+  std::string story_, live_;
+  std::map<uint64_t, std::string> staged_;
+};
+
+TEST_F(SaveLoopTest, TheLiveCopyAndTheFirstFileAreOneCheckpointAndEachLaterFileIsOne) {
+  Dirty(100, 60);  // Comes up after the first round: one more; then it has converged.
+  Run();
+  EXPECT_FALSE(session_->failure().has_value());
+  const std::vector<helper::v1::Captured> captured = AllCaptured();
+  ASSERT_EQ(captured.size(), 4);
+  for (const helper::v1::Captured& each : captured) {
+    RecordScanner scanner(each.epoch() == 1 ? RecordScanner::Checkpoint::kFirst : RecordScanner::Checkpoint::kLater);
+    if (each.epoch() == 1) {
+      ASSERT_TRUE(scanner.Feed(live_).ok());
+      EXPECT_EQ(scanner.page_count(), kPages + 60);
+      EXPECT_FALSE(scanner.complete());
+    } else {
+      EXPECT_EQ(each.dirty_pages(), 7);
+    }
+    EXPECT_EQ(each.oversized_checkpoints(), 0);
+    ASSERT_TRUE(scanner.Feed(Staged(each)).ok()) << each.epoch();
+    EXPECT_TRUE(scanner.complete());
+    if (each.epoch() == 1) continue;
+    EXPECT_NE(Staged(each).find(std::string(kPageBytes, 'm')), std::string::npos);
+  }
+  EXPECT_EQ(story_, "suspend resume suspend resume suspend resume suspend resume ");
+}
+
+TEST_F(SaveLoopTest, AMemoryMapThatHasChangedIsNotCopied) {
+  map_changes_at_ = 3;
+  Run();
+  ASSERT_TRUE(session_->failure().has_value());
+  EXPECT_EQ(session_->failure()->kind(), Failed::MEMORY_MAP_CHANGED);
+  EXPECT_EQ(AllCaptured().size(), 2);
+  EXPECT_FALSE(suspended_);
+  EXPECT_EQ(story_, "suspend resume suspend resume suspend resume ") << "at once";
+}
+
+TEST_F(SaveLoopTest, ACheckpointLargerThanTheBoundIsTakenAndCounted) {
+  dirty_pages_ = 200;
+  Run(/*staging_bytes_max=*/100 * kPageBytes);
+  EXPECT_FALSE(session_->failure().has_value());
+  const std::vector<helper::v1::Captured> captured = AllCaptured();
+  ASSERT_EQ(captured.size(), 4);
+  EXPECT_EQ(captured[0].oversized_checkpoints(), 0);
+  EXPECT_EQ(captured[3].oversized_checkpoints(), 3);
+}
+
+TEST_F(SaveLoopTest, WhereThereIsNoMemoryForItTheGuestRunsOnAndItIsSaid) {
+  dirty_pages_ = 280;
+  Run(/*staging_bytes_max=*/0, /*limit=*/size_t{1} << 20);
+  ASSERT_TRUE(session_->failure().has_value());
+  EXPECT_EQ(session_->failure()->kind(), Failed::OUT_OF_MEMORY);
+  EXPECT_FALSE(suspended_);
+}
+
+TEST_F(SaveLoopTest, AStopEndsAFirstCopyThatNobodyReads) {
+  AgentToHelper message;
+  message.mutable_stop();
+  EXPECT_TRUE(agent_->Send(message).ok());
+  // Keeps the pipe open, and full.
+  const UniqueFd held(dup(pipe_.get()));
+  SaveLoop loop(*this, *session_,
+                *SeedingPipe::New(std::move(write_end_), {helper_->descriptor(), stop_->descriptor()},
+                                  [this] { return session_->StopRequested(); }),
+                {*StagingMemory::New(UniqueFd(dup(files_[0].get())), kPageBytes),
+                 *StagingMemory::New(UniqueFd(dup(files_[1].get())), kPageBytes)},
+                0, [this] { return now_; });
+  loop.Run();
+  EXPECT_TRUE(session_->StopRequested());
+  EXPECT_FALSE(session_->failure().has_value());
+  EXPECT_EQ(story_, "");
+}
+
+}  // namespace
+}  // namespace romulus
