@@ -32,6 +32,15 @@ ABSL_FLAG(
     uint32_t, egress_high_water_percent, 50,
     "from this share of a vif's egress buffer on, output that no checkpoint covers yet brings the next checkpoint "
     "forward; above 100: never, and a guest that sends more than its buffer takes loses packets");
+ABSL_FLAG(
+    uint32_t, pauses_at_once, 0,
+    "guests that may be paused for their checkpoints at the same time; one whose checkpoint is due meanwhile runs "
+    "on until it has a turn, at most as long as its own pauses usually take; 0: half as many as dom0 has "
+    "processors, at least one");
+ABSL_FLAG(
+    uint64_t, bandwidth_limit, 0,
+    "bytes per second that the checkpoints of all protections together may take of the network, in fair parts; 0: "
+    "no limit; settings.bandwidth_limit limits one protection");
 ABSL_FLAG(std::string, epoch_trace, "",
           "file that gets a line per committed checkpoint: the parts of the pause, commit and output delay in "
           "microseconds, pages, bytes; default: none");
@@ -49,7 +58,8 @@ absl::Status Run() {
     save_helper = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "romulus-save-helper";
   }
   const absl::StatusOr<std::unique_ptr<XenProtectedHost>> host =
-      XenProtectedHost::Open(loop->get(), {save_helper, absl::GetFlag(FLAGS_egress_high_water_percent)});
+      XenProtectedHost::Open(loop->get(), {save_helper, absl::GetFlag(FLAGS_egress_high_water_percent),
+                                           absl::GetFlag(FLAGS_pauses_at_once), absl::GetFlag(FLAGS_bandwidth_limit)});
   if (!host.ok()) return host.status();
   // It creates no devices, and looks after none.
   const absl::StatusOr<std::unique_ptr<AgentBackends>> backends = AgentBackends::Start(**loop, BackendScope::kNone);

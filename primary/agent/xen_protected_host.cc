@@ -1,5 +1,7 @@
 #include "primary/agent/xen_protected_host.h"
 
+#include <unistd.h>
+
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -22,6 +24,11 @@ namespace {
 
 // How long a suspend that a dead agent had asked for may still be under way.
 constexpr absl::Duration kRecoverySettle = absl::Seconds(10);
+
+size_t HalfOfTheProcessors() {
+  const long processors = sysconf(_SC_NPROCESSORS_ONLN);
+  return processors > 3 ? static_cast<size_t>(processors) / 2 : 1;
+}
 
 // The mark that netbuf puts on its devices.
 std::string ProtectionName(const std::string& id) { return absl::StrCat("protections/", id); }
@@ -47,7 +54,9 @@ XenProtectedHost::XenProtectedHost(EventLoop* loop, Options options, XcInterface
       xc_(std::move(xc)),
       store_(std::move(store)),
       claims_(std::move(claims)),
-      kernel_(std::move(kernel)) {}
+      kernel_(std::move(kernel)),
+      pause_turns_(loop, options_.pauses_at_once > 0 ? options_.pauses_at_once : HalfOfTheProcessors()),
+      bandwidth_(options_.bandwidth_limit) {}
 
 absl::StatusOr<replication::v1::DomainDescription> XenProtectedHost::Describe(const std::string& domain) {
   return DomainDescriptionReader(xc_.get(), store_.get()).Read(domain);
@@ -93,15 +102,24 @@ absl::StatusOr<ProtectionDriver::Seams> XenProtectedHost::MakeSeams(const std::s
 
   GrpcPrimaryLink::Options link;
   link.address = protection.secondary_address();
+  link.bandwidth = bandwidth_.NewFlow(protection.settings().bandwidth_limit());
+  std::erase_if(flows_, [](const auto& flow) { return flow.second.expired(); });
+  flows_[id] = link.bandwidth;
 
   ProtectionDriver::Seams seams;
   seams.new_link = [loop = loop_, link] { return std::make_unique<GrpcPrimaryLink>(loop, link); };
   seams.new_source = [loop = loop_, source] { return std::make_unique<HelperCheckpointSource>(*loop, source); };
   seams.guest = std::make_unique<XenGuestControl>(xc_.get(), domain.domid());
   seams.egress = std::make_unique<PlugEgressBuffer>(kernel_, egress);
+  seams.pause_turns = &pause_turns_;
   seams.egress_watch.period = plan.sample_period;
   seams.egress_watch.high_water_percent = options_.egress_high_water_percent;
+  seams.egress_watch.watches = egress_watches_;
   return seams;
+}
+
+void XenProtectedHost::ApplySettings(const std::string& id, const control::v1::ProtectionSettings& settings) {
+  if (const std::shared_ptr<BandwidthShare::Flow> flow = flows_[id].lock()) flow->SetLimit(settings.bandwidth_limit());
 }
 
 }  // namespace romulus

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "common/link/bandwidth_share.h"
 #include "common/loop/event_loop.h"
 #include "common/xen/handles.h"
 #include "common/xen/xenstore.h"
@@ -16,6 +17,7 @@
 #include "primary/capture/helper_recovery.h"
 #include "primary/control/protected_host.h"
 #include "primary/protection/egress_watch.h"
+#include "primary/protection/pause_turns.h"
 
 namespace romulus {
 
@@ -25,6 +27,10 @@ class XenProtectedHost final : public ProtectedHost {
   struct Options {
     std::string save_helper;  // Path of romulus-save-helper.
     uint32_t egress_high_water_percent = EgressWatch::Options().high_water_percent;
+    // Guests that may be paused at the same time; 0: half as many as dom0 has processors, at least one.
+    uint32_t pauses_at_once = 0;
+    // Of the checkpoints of all protections on the wire, in bytes per second; 0: no limit.
+    uint64_t bandwidth_limit = 0;
   };
 
   // FAILED_PRECONDITION where this is no Xen dom0. `loop` outlives it.
@@ -36,6 +42,7 @@ class XenProtectedHost final : public ProtectedHost {
   void RemoveLeftovers(const std::set<std::string>& living) override;
   absl::StatusOr<ProtectionDriver::Seams> MakeSeams(const std::string& id, const control::v1::Protection& protection,
                                                     const replication::v1::DomainDescription& domain) override;
+  void ApplySettings(const std::string& id, const control::v1::ProtectionSettings& settings) override;
 
  private:
   XenProtectedHost(EventLoop* loop, Options options, XcInterface xc, std::unique_ptr<Xenstore> store,
@@ -47,6 +54,10 @@ class XenProtectedHost final : public ProtectedHost {
   const std::unique_ptr<Xenstore> store_;
   const std::unique_ptr<IfbClaims> claims_;
   const std::shared_ptr<PlugKernel> kernel_;
+  PauseTurns pause_turns_;
+  BandwidthShare bandwidth_;
+  std::map<std::string, std::weak_ptr<BandwidthShare::Flow>> flows_;  // By protection; those that are gone, too.
+  const std::shared_ptr<int> egress_watches_ = std::make_shared<int>(0);
   std::map<uint32_t, std::unique_ptr<HelperRecovery>> recoveries_;  // By domain id.
 };
 

@@ -36,6 +36,10 @@ class ProtectedHost {
   virtual absl::StatusOr<ProtectionDriver::Seams> MakeSeams(const std::string& id,
                                                             const control::v1::Protection& protection,
                                                             const replication::v1::DomainDescription& domain) = 0;
+
+  // The settings of a protection whose seams were made have been changed, on record: what of them concerns what is
+  // behind the seams (bandwidth_limit) takes effect.
+  virtual void ApplySettings(const std::string& id, const control::v1::ProtectionSettings& settings) = 0;
 };
 
 }  // namespace romulus

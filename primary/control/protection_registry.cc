@@ -19,7 +19,8 @@ constexpr char kCollection[] = "protections";
 
 constexpr char kEpochTraceHeader[] =
     "epoch pause_us suspend_us copy_us resume_us commit_us output_delay_us dirty_pages bytes wire_bytes ran_us "
-    "acknowledge_us suspended_us dirty_bitmap_us page_copy_us vcpu_state_us permit_wait_us resumed_us finish_resume_us";
+    "acknowledge_us suspended_us dirty_bitmap_us page_copy_us vcpu_state_us permit_wait_us resumed_us finish_resume_us "
+    "turn_wait_us";
 
 std::string FormatParts(const CheckpointSource::PauseParts& parts) {
   std::string line;
@@ -36,7 +37,7 @@ std::string FormatEpochTrace(const EpochTrace& trace) {
                       ToInt64Microseconds(trace.copy), " ", ToInt64Microseconds(trace.resume), " ",
                       ToInt64Microseconds(trace.commit), " ", ToInt64Microseconds(trace.output_delay), " ",
                       trace.dirty_pages, " ", trace.bytes, " ", trace.wire_bytes, " ", ToInt64Microseconds(trace.ran),
-                      FormatParts(trace.parts));
+                      FormatParts(trace.parts), " ", ToInt64Microseconds(trace.turn_wait));
 }
 
 std::string DescribeCheckpoints(const ProtectionDriver::Status& status) {
@@ -262,6 +263,7 @@ void ProtectionRegistry::Update(const control::v1::UpdateProtectionRequest& requ
     if (!status.ok()) return answer(status);
     if (!still.ok()) return answer(still.status());
     *(*still)->spec.mutable_settings() = changed.settings();
+    host_->ApplySettings((*still)->id, changed.settings());
     changes_.Notify();
     answer(Describe(**still));
   });

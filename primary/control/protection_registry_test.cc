@@ -120,6 +120,11 @@ class FakeHost final : public ProtectedHost {
     return seams;
   }
 
+  void ApplySettings(const std::string& id, const control::v1::ProtectionSettings& settings) override {
+    applied[id] = settings;
+  }
+
+  std::map<std::string, control::v1::ProtectionSettings> applied;
   bool recovers_at_once = true;
   std::function<void(absl::Status)> recovery_done;
   int seams_made = 0;
@@ -233,6 +238,7 @@ TEST_F(ProtectionRegistryTest, AnUpdateSurvivesARestart) {
   Protection kept;
   ASSERT_TRUE(kept.ParseFromString(store_.records["protections/ledger"].detail));
   EXPECT_EQ(kept.settings().interval().seconds(), 2);
+  EXPECT_EQ(host_.applied["ledger"].interval().seconds(), 2) << "what is behind the seams learns of it, too";
 }
 
 TEST_F(ProtectionRegistryTest, RequestsOnWhatDoesNotExist) {

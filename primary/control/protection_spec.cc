@@ -24,7 +24,12 @@ constexpr uint64_t kEgressBufferBytesMax = 0xffffffff;
 constexpr double kPauseShareMin = 0.001;
 constexpr double kPauseShareMax = 0.9;
 
-constexpr char kChangeable[] = "settings.interval, settings.pacing_goal, settings.secondary_loss_policy, generation";
+// With less the smallest checkpoints of an idle guest would take seconds; more is no limit on any link.
+constexpr uint64_t kBandwidthLimitMin = 64 << 10;
+constexpr uint64_t kBandwidthLimitMax = uint64_t{1} << 40;
+
+constexpr char kChangeable[] =
+    "settings.interval, settings.pacing_goal, settings.secondary_loss_policy, settings.bandwidth_limit, generation";
 
 absl::Status Invalid(const char* field, const std::string& problem) {
   return absl::InvalidArgumentError(absl::StrCat(field, ": ", problem));
@@ -121,6 +126,10 @@ absl::Status CheckSettings(const ProtectionSettings& settings) {
                    "RUN_UNPROTECTED with ON_LINK_LOSS would let both hosts run the guest after a mere link failure: "
                    "choose HOLD_OUTPUT or PAUSE_GUEST");
   }
+  const uint64_t bandwidth = settings.bandwidth_limit();
+  if (bandwidth != 0 && (bandwidth < kBandwidthLimitMin || bandwidth > kBandwidthLimitMax)) {
+    return Invalid("settings.bandwidth_limit", "0 (no limit), or from 64 KiB to 1 TiB, in bytes per second");
+  }
   const uint64_t buffer = settings.egress_buffer_bytes();
   if (buffer != 0 && (buffer < kEgressBufferBytesMin || buffer > kEgressBufferBytesMax)) {
     return Invalid("settings.egress_buffer_bytes", "0 (chosen by the agent), or from 128 KiB to 4 GiB - 1");
@@ -157,6 +166,8 @@ absl::Status ApplyUpdate(const control::v1::UpdateProtectionRequest& update, Pro
     } else if (path == "settings.pacing_goal") {
       changed.mutable_settings()->clear_pacing_goal();
       if (settings.has_pacing_goal()) *changed.mutable_settings()->mutable_pacing_goal() = settings.pacing_goal();
+    } else if (path == "settings.bandwidth_limit") {
+      changed.mutable_settings()->set_bandwidth_limit(settings.bandwidth_limit());
     } else if (path == "settings.secondary_loss_policy") {
       changed.mutable_settings()->set_secondary_loss_policy(settings.secondary_loss_policy());
     } else if (path != "generation") {

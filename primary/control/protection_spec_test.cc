@@ -62,6 +62,18 @@ TEST(ProtectionSpec, RefusesWhatCannotWork) {
   }
 }
 
+TEST(ProtectionSpec, ABandwidthLimitIsOneThatALinkCanHave) {
+  for (uint64_t limit : {uint64_t{1}, (uint64_t{64} << 10) - 1, (uint64_t{1} << 40) + 1}) {
+    EXPECT_EQ(Check([&](Protection& p) { p.mutable_settings()->set_bandwidth_limit(limit); }),
+              absl::StatusCode::kInvalidArgument)
+        << limit;
+  }
+  for (uint64_t limit : {uint64_t{0}, uint64_t{64} << 10, uint64_t{1} << 40}) {
+    EXPECT_EQ(Check([&](Protection& p) { p.mutable_settings()->set_bandwidth_limit(limit); }), absl::StatusCode::kOk)
+        << limit;
+  }
+}
+
 TEST(ProtectionSpec, APacingGoalNamesWhatToKeepAndTheRangeToKeepItIn) {
   Protection protection = Minimal();
   protection.mutable_settings()->mutable_pacing_goal()->set_pause_share(0.1);
@@ -146,6 +158,16 @@ TEST_F(UpdateTest, APacingGoalIsSetReplacedAndTakenBack) {
   ASSERT_TRUE(ApplyUpdate(update_, protection_).ok());
   EXPECT_FALSE(protection_.settings().has_pacing_goal());
   EXPECT_EQ(FromProto(protection_.settings().interval()), absl::Milliseconds(100));
+}
+
+TEST_F(UpdateTest, TheBandwidthLimitIsSetAndTakenAway) {
+  update_.mutable_update_mask()->add_paths("settings.bandwidth_limit");
+  update_.mutable_protection()->mutable_settings()->set_bandwidth_limit(1 << 20);
+  ASSERT_TRUE(ApplyUpdate(update_, protection_).ok());
+  EXPECT_EQ(protection_.settings().bandwidth_limit(), 1 << 20);
+  update_.mutable_protection()->mutable_settings()->clear_bandwidth_limit();
+  ASSERT_TRUE(ApplyUpdate(update_, protection_).ok());
+  EXPECT_EQ(protection_.settings().bandwidth_limit(), 0);
 }
 
 TEST_F(UpdateTest, ALowerGenerationIsRefusedAndAHigherOneTaken) {

@@ -170,6 +170,7 @@ control::v1::EpochTrace ToProto(const EpochTrace& trace) {
   control::v1::EpochTrace proto;
   proto.set_epoch(trace.epoch);
   *proto.mutable_ran() = ToProto(trace.ran);
+  *proto.mutable_turn_wait() = ToProto(trace.turn_wait);
   *proto.mutable_pause() = ToProto(trace.pause);
   control::v1::PauseParts& parts = *proto.mutable_pause_parts();
   *parts.mutable_acknowledge() = ToProto(trace.parts.acknowledge);

@@ -7,8 +7,17 @@ namespace romulus {
 namespace {
 
 constexpr int kCostDivisor = 50;
+constexpr int kCostDivisorOfAll = 10;
 
 }  // namespace
+
+EgressWatch::EgressWatch(EgressBuffer* buffer, const Options& options) : buffer_(buffer), options_(options) {
+  if (options_.watches != nullptr) ++*options_.watches;
+}
+
+EgressWatch::~EgressWatch() {
+  if (options_.watches != nullptr) --*options_.watches;
+}
 
 void EgressWatch::Look(absl::Duration now) {
   // Of a vif that can't be read, what was known of it: no new arrivals.
@@ -64,7 +73,8 @@ std::vector<uint64_t> EgressWatch::TakeNewDrops() {
 absl::Duration EgressWatch::NextPeriod(absl::Duration cost) {
   // What it costs when nothing comes between: down at once, up slowly.
   usual_cost_ = cost < usual_cost_ ? cost : usual_cost_ + (cost - usual_cost_) / 64;
-  return std::max(options_.period, kCostDivisor * usual_cost_);
+  const int divisor = std::max(kCostDivisor, options_.watches == nullptr ? 0 : kCostDivisorOfAll * *options_.watches);
+  return std::max(options_.period, divisor * usual_cost_);
 }
 
 }  // namespace romulus

@@ -2,6 +2,7 @@
 #define ROMULUS_PRIMARY_PROTECTION_EGRESS_WATCH_H_
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -22,10 +23,15 @@ class EgressWatch {
     // the other sooner, and so leaves a checkpoint as long to be taken and committed as it took to make one necessary.
     // More would leave less; less would pause guests more often that were in no danger. Above 100: never.
     uint32_t high_water_percent = 50;
+    // How many watches there are on this thread; they keep count themselves. Null: it is the only one.
+    std::shared_ptr<int> watches;
   };
 
   // `buffer` outlives it.
-  EgressWatch(EgressBuffer* buffer, const Options& options) : buffer_(buffer), options_(options) {}
+  EgressWatch(EgressBuffer* buffer, const Options& options);
+  ~EgressWatch();
+  EgressWatch(const EgressWatch&) = delete;
+  EgressWatch& operator=(const EgressWatch&) = delete;
 
   // A look: one netlink round trip per vif. What can't be read stays as it was.
   void Look(absl::Duration now);
@@ -48,7 +54,8 @@ class EgressWatch {
   // Dropped since the last call of this, by vif as above.
   std::vector<uint64_t> TakeNewDrops();
 
-  // Until the next look, given that the last one took `cost` of this thread: looking takes at most a fiftieth of it.
+  // Until the next look, given that the last one took `cost` of this thread: looking takes at most a fiftieth of it,
+  // and that of all watches at most a tenth.
   absl::Duration NextPeriod(absl::Duration cost);
 
  private:

@@ -119,5 +119,16 @@ TEST_F(Watch, LooksLessOftenWhereLookingIsDear) {
   EXPECT_LE(watch_.NextPeriod(Milliseconds(1)), Milliseconds(50));
 }
 
+TEST_F(Watch, ManyWatchesTakeNoMoreOfTheThreadThanATenth) {
+  EgressWatch::Options options;
+  options.watches = std::make_shared<int>(0);
+  std::vector<std::unique_ptr<EgressWatch>> watches;
+  while (watches.size() < 20) watches.push_back(std::make_unique<EgressWatch>(&buffer_, options));
+  for (int i = 0; i < 1000; ++i) watches[0]->NextPeriod(Milliseconds(1));
+  EXPECT_GT(watches[0]->NextPeriod(Milliseconds(1)), Milliseconds(199));
+  watches.resize(2);
+  EXPECT_LE(watches[0]->NextPeriod(Milliseconds(1)), Milliseconds(50));
+}
+
 }  // namespace
 }  // namespace romulus

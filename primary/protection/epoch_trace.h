@@ -14,6 +14,8 @@ struct EpochTrace {
   // From the epoch's start until its checkpoint was asked for: the interval, or what was longer, or, with output
   // pressure, shorter. Zero for epoch 1.
   absl::Duration ran;
+  // Part of `ran`: for its turn among the guests of this host (pause_turns.h).
+  absl::Duration turn_wait;
   absl::Duration pause;  // Suspend request to resume.
   CheckpointSource::PauseParts parts;
   // Coarser parts of the pause.

@@ -157,11 +157,18 @@ class Protection {
     Config config;
   };
   Snapshot snapshot() const;
+  // Of the snapshot, at next to no cost.
+  Phase phase() const { return position().phase; }
+  const absl::Status& last_error() const { return last_error_; }
   const State& state() const { return state_; }
   // One word for logs and transcripts: "Replicating(7)".
   std::string state_name() const;
 
  private:
+  struct Position {
+    Phase phase = Phase::kConnecting;
+    uint64_t epoch = 0;
+  };
   enum class Output { kFlowing, kHeld };
   enum class Guest { kRunning, kPaused };
   enum class Source { kNone, kRunning, kStopping };
@@ -200,6 +207,7 @@ class Protection {
   }
   void Do(action::Action action) { actions_.push_back(std::move(action)); }
 
+  Position position() const;
   bool in_session() const;  // Accepted, and not being stopped.
   void Connect();
   void StopSource();

@@ -53,6 +53,7 @@ class ProtectionDriver::SourceRun : public CheckpointSource::Observer {
   }
   void OnCaptured(CheckpointSource::Captured captured) override { driver_->OnCaptured(std::move(captured)); }
   void OnEnded(absl::Status status) override {
+    driver_->turn_.reset();
     driver_->DropLater(std::move(driver_->source_));
     driver_->Post(event::SourceEnded{std::move(status)});
   }
@@ -167,8 +168,7 @@ struct ProtectionDriver::Executor {
     return absl::OkStatus();
   }
   absl::Status operator()(const action::RequestCheckpoint& a) {
-    d.requested_[a.epoch] = d.Now();
-    d.source_->source->RequestCheckpoint(a.epoch);
+    d.RequestCheckpoint(a.epoch);
     return absl::OkStatus();
   }
   absl::Status operator()(const action::PermitResume& a) {
@@ -176,6 +176,7 @@ struct ProtectionDriver::Executor {
     return absl::OkStatus();
   }
   absl::Status operator()(const action::StopSource&) {
+    d.turn_.reset();
     d.source_->source->Stop();
     return absl::OkStatus();
   }
@@ -299,9 +300,8 @@ void ProtectionDriver::Drain() {
     }
     queue_.insert(queue_.begin(), results.begin(), results.end());
   }
-  absl::Status error = core_.snapshot().last_error;
-  if (error != last_error_) {
-    last_error_ = std::move(error);
+  if (core_.last_error() != last_error_) {
+    last_error_ = core_.last_error();
     last_error_at_ = Now();
   }
   draining_ = false;
@@ -341,7 +341,19 @@ void ProtectionDriver::OnLinkClosed(LinkSession* session, absl::Status status) {
   }
 }
 
+void ProtectionDriver::RequestCheckpoint(uint64_t epoch) {
+  requests_made_[epoch].due = Now();
+  const auto go = [this, epoch] {
+    requests_made_[epoch].asked = Now();
+    source_->source->RequestCheckpoint(epoch);
+  };
+  if (seams_.pause_turns == nullptr) return go();
+  turn_ = seams_.pause_turns->Ask(usual_pause_, go);
+}
+
 void ProtectionDriver::OnCaptured(CheckpointSource::Captured captured) {
+  turn_.reset();
+  usual_pause_ += (captured.pause - usual_pause_) / (usual_pause_ > absl::ZeroDuration() ? 8 : 1);
   const event::Captured event{captured.epoch, Now(), captured.suspend, captured.copy};
   Uncommitted& checkpoint = uncommitted_[captured.epoch];
   if (captured.reader != nullptr) checkpoint.reader = std::move(captured.reader);
@@ -361,7 +373,7 @@ void ProtectionDriver::ForgetSession() {
   uncommitted_.clear();
   unreleased_.clear();
   epoch_started_.clear();
-  requested_.clear();
+  requests_made_.clear();
   commits_.clear();
   sent_bytes_committed_ = 0;
   oversized_before_ += std::exchange(oversized_, 0);
@@ -403,7 +415,9 @@ void ProtectionDriver::NoteRelease(uint64_t epoch) {
     auto started = epoch_started_.find(trace.epoch);
     if (started != epoch_started_.end()) {
       trace.output_delay = now - started->second;
-      trace.ran = requested_[trace.epoch] - started->second;
+      const Request& request = requests_made_[trace.epoch];
+      trace.ran = request.asked - started->second;
+      trace.turn_wait = request.asked - request.due;
       output_delay_.Add(absl::ToInt64Nanoseconds(trace.output_delay));
       commit_.Add(absl::ToInt64Nanoseconds(trace.commit));
       dirty_pages_.Add(static_cast<int64_t>(trace.dirty_pages));
@@ -416,7 +430,7 @@ void ProtectionDriver::NoteRelease(uint64_t epoch) {
     observer_->OnCheckpoint(trace);
   }
   epoch_started_.erase(epoch_started_.begin(), epoch_started_.upper_bound(epoch));
-  requested_.erase(requested_.begin(), requested_.upper_bound(epoch));
+  requests_made_.erase(requests_made_.begin(), requests_made_.upper_bound(epoch));
 }
 
 void ProtectionDriver::WatchEgress() {

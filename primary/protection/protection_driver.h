@@ -20,6 +20,7 @@
 #include "primary/protection/egress_watch.h"
 #include "primary/protection/epoch_trace.h"
 #include "primary/protection/pause_spreads.h"
+#include "primary/protection/pause_turns.h"
 #include "primary/protection/protection.h"
 #include "primary/protection/recent_spread.h"
 #include "proto/replication/v1/replication.pb.h"
@@ -42,6 +43,7 @@ class ProtectionDriver {
     std::unique_ptr<GuestControl> guest;
     std::unique_ptr<EgressBuffer> egress;
     EgressWatch::Options egress_watch;
+    PauseTurns* pause_turns = nullptr;  // Of the host; outlives the driver. Null: its guest is paused when it is due.
   };
 
   class Observer {
@@ -111,7 +113,7 @@ class ProtectionDriver {
   };
   // Asks the egress buffer for its counters.
   Status status();
-  protection::Protection::Phase phase() const { return core_.snapshot().phase; }
+  protection::Protection::Phase phase() const { return core_.phase(); }
   const protection::Protection& core() const { return core_; }
 
   // For tests that change what is done: called with each action before it is executed; false: leave it out.
@@ -129,6 +131,7 @@ class ProtectionDriver {
   void OnMessage(const replication::v1::SecondaryMessage& message);
   void OnCaptured(CheckpointSource::Captured captured);
   void OnLinkClosed(LinkSession* session, absl::Status status);
+  void RequestCheckpoint(uint64_t epoch);
   void DropLater(std::shared_ptr<void> object);
   void ForgetSession();
   void CancelReaders();
@@ -159,6 +162,10 @@ class ProtectionDriver {
   std::shared_ptr<SourceRun> source_;
   std::vector<std::shared_ptr<LinkSession>> ending_links_;
 
+  // To have the guest paused: from when its checkpoint is due until it is captured.
+  std::unique_ptr<PauseTurns::Turn> turn_;
+  absl::Duration usual_pause_;  // Smoothed; how long it waits for its turn.
+
   // A checkpoint that is to be sent or being sent: at most two.
   struct Uncommitted {
     std::shared_ptr<CheckpointReader> reader;
@@ -175,10 +182,14 @@ class ProtectionDriver {
   // Measurements.
   std::deque<EpochTrace> unreleased_;  // Committed, but what their epochs have sent is still held.
   std::map<uint64_t, absl::Duration> epoch_started_;
-  std::map<uint64_t, absl::Duration> requested_;  // When the checkpoint of an unreleased epoch was asked for.
-  uint64_t sent_bytes_committed_ = 0;             // The link's, as of the last commit of this session.
-  uint64_t oversized_before_ = 0;                 // In earlier sessions.
-  uint64_t oversized_ = 0;                        // In this one.
+  struct Request {
+    absl::Duration due;    // When the core wanted it,
+    absl::Duration asked;  // and when the source was asked: when it was the guest's turn.
+  };
+  std::map<uint64_t, Request> requests_made_;  // For the checkpoints of unreleased epochs.
+  uint64_t sent_bytes_committed_ = 0;          // The link's, as of the last commit of this session.
+  uint64_t oversized_before_ = 0;              // In earlier sessions.
+  uint64_t oversized_ = 0;                     // In this one.
   std::deque<absl::Duration> commits_;
   std::optional<absl::Duration> committed_state_at_;
   RecentSpread pause_, output_delay_, commit_, dirty_pages_, bytes_, wire_bytes_;

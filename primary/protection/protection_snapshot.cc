@@ -12,17 +12,24 @@ Protection::Snapshot Protection::snapshot() const {
   snapshot.pacing = pacer_.snapshot();
   snapshot.last_error = last_error_;
   snapshot.config = config_;
+  const Position position = this->position();
+  snapshot.phase = position.phase;
+  snapshot.epoch = position.epoch;
+  return snapshot;
+}
 
+Protection::Position Protection::position() const {
+  Position position;
   Phase without_session = output_wanted_ == Output::kHeld ? Phase::kHolding : Phase::kUnprotected;
   if (!create_requests_.empty() && !std::holds_alternative<Ended>(state_)) without_session = Phase::kConnecting;
   // Recovered, and its guest is being seen to: what a predecessor holds or lets pass is not known yet.
   if (std::holds_alternative<Idle>(state_)) without_session = Phase::kConnecting;
-  auto in_epoch = [&snapshot](uint64_t executing, uint64_t checkpoint) {
-    snapshot.epoch = executing;
-    snapshot.phase = checkpoint == 1 ? Phase::kSeeding : Phase::kProtected;
+  auto in_epoch = [&position](uint64_t executing, uint64_t checkpoint) {
+    position.epoch = executing;
+    position.phase = checkpoint == 1 ? Phase::kSeeding : Phase::kProtected;
   };
-  auto ending = [&snapshot, without_session](Aftermath aftermath) {
-    snapshot.phase = aftermath == Aftermath::kDelete ? Phase::kDisengaging : without_session;
+  auto ending = [&position, without_session](Aftermath aftermath) {
+    position.phase = aftermath == Aftermath::kDelete ? Phase::kDisengaging : without_session;
   };
   if (std::holds_alternative<Seeding>(state_)) {
     in_epoch(1, 1);
@@ -37,14 +44,14 @@ Protection::Snapshot Protection::snapshot() const {
   } else if (auto* unwinding = std::get_if<Unwinding>(&state_)) {
     ending(unwinding->aftermath);
   } else if (std::holds_alternative<Fenced>(state_)) {
-    snapshot.phase = Phase::kFenced;
+    position.phase = Phase::kFenced;
   } else if (auto* ended = std::get_if<Ended>(&state_)) {
-    snapshot.phase = ended->why.ok() ? Phase::kEnded : Phase::kFailed;
-    if (ended->retrying) snapshot.phase = Phase::kDisengaging;
+    position.phase = ended->why.ok() ? Phase::kEnded : Phase::kFailed;
+    if (ended->retrying) position.phase = Phase::kDisengaging;
   } else {
-    snapshot.phase = without_session;
+    position.phase = without_session;
   }
-  return snapshot;
+  return position;
 }
 
 std::string Protection::state_name() const {

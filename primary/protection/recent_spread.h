@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 namespace romulus {
 
@@ -19,13 +20,15 @@ class RecentSpread {
     int64_t p99 = 0;
     int64_t max = 0;
   };
-  // Percentiles by nearest rank; zeros while there is no value.
+  // Percentiles by nearest rank; zeros while there is no value. Reckoned once after each Add, however often it is asked
+  // for: the status of many guests, watched by many, is made on the agent's loop.
   Spread spread() const;
 
  private:
   std::array<int64_t, kCapacity> values_;
   size_t size_ = 0;
   size_t next_ = 0;
+  mutable std::optional<Spread> spread_;  // Of the present values, once reckoned.
 };
 
 }  // namespace romulus

@@ -24,6 +24,8 @@ TEST(RecentSpread, IsByNearestRankInWhateverOrder) {
   EXPECT_EQ(hundred.spread().p50, 50);
   EXPECT_EQ(hundred.spread().p99, 99);
   EXPECT_EQ(hundred.spread().max, 100);
+  hundred.Add(101);
+  EXPECT_EQ(hundred.spread().max, 101) << "asked for again, it is of what there is now";
 }
 
 TEST(RecentSpread, ForgetsWhatIsOlderThanItsCapacity) {
