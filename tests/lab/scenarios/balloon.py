@@ -39,14 +39,14 @@ def run(story):
         if story.broken != "not-enlarged":
             alpha.sh(f"xl mem-set {GUEST} {FULL_MIB}m")
         story.step(f"told the guest to take {FULL_MIB} MiB again")
-        again = pair.wait_protected_again(smaller, timeout_s=120)
+        again = pair.wait_protected_again(smaller, timeout_s=600)
         story.step(f"copied anew: {again.status.last_error}")
         story.check("copied anew" in again.status.last_error, f"not for its memory: {again.status.last_error}")
         client.wait_answers(50, timeout_s=60)
         # Until it has all of it: each step of its balloon driver may cost a session.
         story.eventually(lambda: memory_mib(alpha) >= FULL_MIB - 1, "the guest did not get its memory back", timeout_s=180,
                          every_s=2)
-        pair.wait_protected(timeout_s=300)
+        pair.wait_protected(timeout_s=600)
         pair.wait_more_checkpoints(5)
 
         story.step("cutting alpha's power")
