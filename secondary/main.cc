@@ -30,6 +30,9 @@ ABSL_FLAG(std::string, metrics_address, "127.0.0.1:7461",
           "host:port on which GET /metrics is answered for Prometheus; empty: it is not. Not encrypted and not "
           "authenticated: a loopback or management address.");
 ABSL_FLAG(std::string, state_dir, "/var/lib/romulus/secondary", "where generations are kept");
+ABSL_FLAG(uint64_t, page_cache_bytes_max, uint64_t{256} << 20,
+          "memory that one protection may take here for the pages that its checkpoints are encoded against; the "
+          "primary's settings.page_cache_bytes, if that is less; 0: none");
 ABSL_FLAG(std::string, restore_helper, "", "path of romulus-restore-helper; default: beside this program");
 
 namespace romulus {
@@ -53,7 +56,7 @@ absl::Status Run() {
                            [restore_helper] { return CheckStandbyReadiness(restore_helper); }, backends->get());
   return RunSecondaryAgent(
       {absl::GetFlag(FLAGS_control_address), absl::GetFlag(FLAGS_replication_address), absl::GetFlag(FLAGS_state_dir),
-       absl::GetFlag(FLAGS_metrics_address)},
+       absl::GetFlag(FLAGS_metrics_address), absl::GetFlag(FLAGS_page_cache_bytes_max)},
       *signals, **loop, **host, host_service);
 }
 

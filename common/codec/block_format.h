@@ -39,6 +39,8 @@ constexpr size_t kStateBytesMin = 128;
 
 // What a block may at most decode to. The encoder makes blocks of about 1 MiB.
 constexpr size_t kRawBytesMax = size_t{4} << 20;
+// A receiver takes blocks that decode to at least this much: a page, its beginning or end, and what is around it.
+constexpr size_t kRawBytesMaxLeast = 4 * kUnitBytes;
 // No stream is larger: an operation makes at least a byte from at most 20 bytes of its own (a slot, a varint each).
 constexpr size_t kStreamBytesMax = 2 * kRawBytesMax;
 

@@ -194,8 +194,9 @@ void CheckpointEncoder::PlanPage(uint64_t key, const char* page, EncodingBatch* 
 void CheckpointEncoder::PlanLiteral(uint64_t key, const char* page, EncodingBatch* batch) {
   std::optional<uint32_t> slot = index_.Find(key);
   if (!slot.has_value()) slot = NewSlot(key);
-  const PageDifference difference = CompareWithZero(page);
-  if (PatchPays(difference, page)) {
+  PageDifference difference;
+  if (LooksSparse(page)) difference = CompareWithZero(page);
+  if (difference.changed_bytes > 0 && PatchPays(difference, page)) {
     AppendOperation(slot.has_value() ? kSparseStored : kSparse, batch);
     if (slot.has_value()) AppendSlot(*slot, batch);
     AppendPatch(difference, page, &batch->streams_[kOperations].bytes, &batch->streams_[kPatches].bytes);
@@ -253,7 +254,8 @@ void CheckpointEncoder::PlanBytes(absl::Span<const char> bytes, EncodingBatch* b
 }
 
 bool CheckpointEncoder::PatchPays(const PageDifference& difference, const char* page) const {
-  if (difference.changed_bytes > kUnitBytes * 3 / 4) return false;
+  // Whatever the ratios were lately: a block is never much larger than what it is made from.
+  if (difference.changed_bytes + 4 * difference.runs > kUnitBytes * 3 / 4) return false;
   const double control = kOperationBytes + difference.runs * kRunBytes * chooser_.ratio(kOperations);
   if (control + difference.changed_bytes * chooser_.ratio(kPatches) < kUnitBytes * chooser_.ratio(kPages)) return true;
   // The new bytes of a page that can't be compressed can't be either.
@@ -311,14 +313,16 @@ void CheckpointEncoder::Compress(EncodingBatch* batch, Compressor* compressor) c
     const size_t size = stream.bytes.size();
     const size_t before = block.size();
     stream.encoding = EncodingOf(stream.method);
-    const uint64_t stream_started = options_.cpu_time_ns();
-    if (stream.encoding != Encoding::kRaw &&
-        !compressor->Append(stream.encoding, stream.bytes.span(), size - size / kSavedFraction - 1, &block,
-                            stream.method == Method::kZstd ? kZstdLevel : kZstdFastLevel)) {
-      stream.encoding = Encoding::kRaw;
+    stream.spent_ns = 0;
+    if (stream.encoding != Encoding::kRaw) {
+      const uint64_t stream_started = options_.cpu_time_ns();
+      if (!compressor->Append(stream.encoding, stream.bytes.span(), size - size / kSavedFraction - 1, &block,
+                              stream.method == Method::kZstd ? kZstdLevel : kZstdFastLevel)) {
+        stream.encoding = Encoding::kRaw;
+      }
+      stream.spent_ns = options_.cpu_time_ns() - stream_started;
     }
     if (stream.encoding == Encoding::kRaw) block.Append(stream.bytes.span());
-    stream.spent_ns = options_.cpu_time_ns() - stream_started;
     stream.coded_bytes = block.size() - before;
     encodings |= static_cast<unsigned>(stream.encoding) << (2 * i);
   }

@@ -10,9 +10,15 @@ CheckpointPipeline::CheckpointPipeline(EncodingPool* pool, CheckpointEncoder::Op
     : encoder_(std::move(options)), lane_(pool) {}
 
 void CheckpointPipeline::Begin(uint64_t epoch, bool may_refer) {
-  Flush();
+  Drop();
   const std::lock_guard<std::mutex> lock(encoder_mutex_);
   encoder_.BeginCheckpoint(epoch, may_refer);
+  begun_ = true;
+}
+
+void CheckpointPipeline::Plan(Job* job) {
+  const std::lock_guard<std::mutex> lock(encoder_mutex_);
+  job->batch = encoder_.Plan(job->piece, job->last);
 }
 
 void CheckpointPipeline::Put(absl::Span<const char> piece, bool last) {
@@ -20,12 +26,16 @@ void CheckpointPipeline::Put(absl::Span<const char> piece, bool last) {
   auto job = std::make_shared<Job>();
   job->piece = piece;
   job->last = last;
+  const bool only = last && begun_ && jobs_.empty();
+  begun_ = false;
   jobs_.push_back(job);
-  lane_.Submit({.in_turn =
-                    [this, job] {
-                      const std::lock_guard<std::mutex> lock(encoder_mutex_);
-                      job->batch = encoder_.Plan(job->piece, job->last);
-                    },
+  if (only) {
+    Plan(job.get());
+    encoder_.Compress(job->batch.get(), &compressor_);
+    job->done = true;
+    return;
+  }
+  lane_.Submit({.in_turn = [this, job] { Plan(job.get()); },
                 .after =
                     [this, job](Compressor* compressor) {
                       encoder_.Compress(job->batch.get(), compressor);
@@ -44,16 +54,19 @@ void CheckpointPipeline::Next(const std::function<void(absl::Span<const char> bl
     done_.wait(lock, [&job] { return job->done; });
   }
   take(job->batch->block(), job->batch->raw_bytes());
-  const std::lock_guard<std::mutex> lock(encoder_mutex_);
+  const std::lock_guard<std::mutex> encoder_lock(encoder_mutex_);
   encoder_.Finish(std::move(job->batch));
+  const std::lock_guard<std::mutex> lock(mutex_);
+  counts_ = encoder_.counts();
+  cache_bytes_ = encoder_.cache_bytes();
 }
 
-void CheckpointPipeline::Flush() {
+void CheckpointPipeline::Drop() {
   while (!empty()) Next([](absl::Span<const char>, uint32_t) {});
 }
 
 void CheckpointPipeline::ResetCache() {
-  Flush();
+  Drop();
   const std::lock_guard<std::mutex> lock(encoder_mutex_);
   encoder_.ResetCache();
 }
@@ -64,13 +77,13 @@ void CheckpointPipeline::set_link_bytes_per_second(uint64_t value) {
 }
 
 EncodingCounts CheckpointPipeline::counts() const {
-  const std::lock_guard<std::mutex> lock(encoder_mutex_);
-  return encoder_.counts();
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return counts_;
 }
 
 uint64_t CheckpointPipeline::cache_bytes() const {
-  const std::lock_guard<std::mutex> lock(encoder_mutex_);
-  return encoder_.cache_bytes();
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return cache_bytes_;
 }
 
 }  // namespace romulus

@@ -11,6 +11,7 @@
 
 #include "absl/types/span.h"
 #include "common/codec/checkpoint_encoder.h"
+#include "common/codec/compressor.h"
 #include "common/codec/encoding_counts.h"
 #include "common/codec/encoding_pool.h"
 
@@ -31,8 +32,9 @@ class CheckpointPipeline {
 
   // Drops what was not taken of the checkpoint before. may_refer false: see CheckpointEncoder::BeginCheckpoint.
   void Begin(uint64_t epoch, bool may_refer);
-  // `piece` stays as it is until its block has come from Next, or Begin or the destructor has returned.
-  // Not while full().
+  // `piece` stays as it is until its block has come from Next, or Drop or the destructor has returned.
+  // Not while full(). A checkpoint of one piece is encoded at once, on this thread: handing it over and waiting for it
+  // would cost the host more than that.
   void Put(absl::Span<const char> piece, bool last);
   bool full() const { return jobs_.size() >= kDepth; }
   bool empty() const { return jobs_.empty(); }
@@ -40,10 +42,13 @@ class CheckpointPipeline {
   // decodes to. Not while empty().
   void Next(const std::function<void(absl::Span<const char> block, uint32_t raw_bytes)>& take);
 
+  // Waits for what is in it, and drops it.
+  void Drop();
   // As CheckpointEncoder::ResetCache; Begin follows.
   void ResetCache();
   void set_link_bytes_per_second(uint64_t value);
 
+  // As of the last block that was taken.
   EncodingCounts counts() const;
   uint64_t cache_bytes() const;
 
@@ -55,14 +60,17 @@ class CheckpointPipeline {
     bool done = false;  // Guarded by mutex_.
   };
 
-  // Waits for all jobs, and drops them.
-  void Flush();
+  void Plan(Job* job);
 
-  mutable std::mutex encoder_mutex_;  // Plan and Finish, one at a time.
+  std::mutex encoder_mutex_;  // Plan and Finish, one at a time.
   CheckpointEncoder encoder_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;  // Held for no longer than it takes to copy what it guards.
   std::condition_variable done_;
+  EncodingCounts counts_;  // Guarded by mutex_.
+  uint64_t cache_bytes_ = 0;
   std::deque<std::shared_ptr<Job>> jobs_;
+  bool begun_ = false;     // And nothing was put yet.
+  Compressor compressor_;  // For checkpoints of one piece.
   // Last: its destructor waits for tasks that use all of the above.
   EncodingPool::Lane lane_;
 };

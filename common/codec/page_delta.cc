@@ -20,11 +20,35 @@ __m128i Load(const char* from) { return _mm_loadu_si128(reinterpret_cast<const _
 // Bit i: byte i of the two is equal.
 uint32_t EqualBytes(__m128i a, __m128i b) { return static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(a, b))); }
 
-template <typename Before>
-PageDifference CompareTo(Before before, const char* after) {
+uint64_t Load64(const char* from) {
+  uint64_t word;
+  memcpy(&word, from, sizeof(word));
+  return word;
+}
+
+bool AllZero64Bytes(const char* at) {
+  return (Load64(at) | Load64(at + 8) | Load64(at + 16) | Load64(at + 24) | Load64(at + 32) | Load64(at + 40) |
+          Load64(at + 48) | Load64(at + 56)) == 0;
+}
+
+bool Equal64Bytes(const char* a, const char* b) {
+  uint64_t difference = 0;
+  for (size_t i = 0; i < 64; i += 8) difference |= Load64(a + i) ^ Load64(b + i);
+  return difference == 0;
+}
+
+// Most of a page is as it was: whole words are compared first, which is cheap everywhere (in an emulator, where SSE is
+// not, too).
+template <typename Before, typename Same>
+PageDifference CompareTo(Before before, Same same, const char* after) {
   PageDifference difference;
   uint64_t carry = 0;  // Whether the byte before has changed.
   for (size_t word = 0; word < difference.words.size(); ++word) {
+    if (same(word * 64)) {
+      difference.words[word] = 0;
+      carry = 0;
+      continue;
+    }
     uint64_t equal = 0;
     for (size_t part = 0; part < 4; ++part) {
       const size_t at = word * 64 + part * 16;
@@ -32,10 +56,6 @@ PageDifference CompareTo(Before before, const char* after) {
     }
     const uint64_t changed = ~equal;
     difference.words[word] = changed;
-    if (changed == 0) {
-      carry = 0;
-      continue;
-    }
     difference.changed_bytes += std::popcount(changed);
     difference.runs += std::popcount(changed & ~(changed << 1 | carry));
     carry = changed >> 63;
@@ -60,21 +80,20 @@ size_t NextBit(const PageDifference& difference, size_t from) {
 }  // namespace
 
 bool IsZeroPage(const char* page) {
-  const __m128i zero = _mm_setzero_si128();
   for (size_t at = 0; at < kPage; at += 64) {
-    const __m128i any = _mm_or_si128(_mm_or_si128(Load(page + at), Load(page + at + 16)),
-                                     _mm_or_si128(Load(page + at + 32), Load(page + at + 48)));
-    if (EqualBytes(any, zero) != 0xffff) return false;
+    if (!AllZero64Bytes(page + at)) return false;
   }
   return true;
 }
 
 PageDifference Compare(const char* before, const char* after) {
-  return CompareTo([before](size_t at) { return Load(before + at); }, after);
+  return CompareTo([before](size_t at) { return Load(before + at); },
+                   [before, after](size_t at) { return Equal64Bytes(before + at, after + at); }, after);
 }
 
 PageDifference CompareWithZero(const char* after) {
-  return CompareTo([](size_t) { return _mm_setzero_si128(); }, after);
+  return CompareTo([](size_t) { return _mm_setzero_si128(); },
+                   [after](size_t at) { return AllZero64Bytes(after + at); }, after);
 }
 
 void AppendPatch(const PageDifference& difference, const char* after, GrowableBytes* control, GrowableBytes* bytes) {
@@ -122,6 +141,12 @@ bool ApplyPatch(absl::Span<const char>* control, absl::Span<const char>* bytes, 
     at += replaced;
   }
   return true;
+}
+
+bool LooksSparse(const char* page) {
+  int zeros = 0;
+  for (size_t at = 0; at < 512; at += 16) zeros += std::popcount(EqualBytes(Load(page + at), _mm_setzero_si128()));
+  return zeros >= 64;
 }
 
 int SampledByteValues(const char* page) {

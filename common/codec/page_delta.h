@@ -33,6 +33,9 @@ void AppendPatch(const PageDifference& difference, const char* after, GrowableBy
 // malformed.
 [[nodiscard]] bool ApplyPatch(absl::Span<const char>* control, absl::Span<const char>* bytes, char* page);
 
+// Whether a page may be mostly zeros, by its first 512 bytes.
+bool LooksSparse(const char* page);
+
 // How many of 256 bytes sampled from a page differ: about 162 for random bytes, 110 for machine code, 40 for text.
 int SampledByteValues(const char* page);
 

@@ -127,6 +127,13 @@ TEST(PageDelta, ComparesWithZeros) {
   ExpectDifference(zero, page, CompareWithZero(page.data()));
 }
 
+TEST(PageDelta, TakesAPageForSparseOnlyIfItsBeginningIs) {
+  EXPECT_TRUE(LooksSparse(std::string(kPage, '\0').data()));
+  EXPECT_FALSE(LooksSparse(std::string(kPage, 'x').data()));
+  EXPECT_TRUE(LooksSparse((std::string(448, 'x') + std::string(kPage - 448, '\0')).data()));
+  EXPECT_FALSE(LooksSparse((std::string(449, 'x') + std::string(kPage - 449, '\0')).data()));
+}
+
 TEST(PageDelta, TellsRandomBytesFromOthersBySamples) {
   std::mt19937_64 random(3);
   for (int i = 0; i < 200; ++i) EXPECT_GE(SampledByteValues(RandomPage(&random).data()), 135);

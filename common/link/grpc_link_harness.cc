@@ -23,6 +23,7 @@ namespace {
 constexpr absl::Duration kHang = absl::Seconds(60);
 // Small, so that a checkpoint takes many messages.
 constexpr uint32_t kChunkBytes = 3000;
+constexpr uint32_t kEncodedChunkBytes = 20'000;
 
 class PipedCheckpoint final : public GrowingCheckpoint {
  public:
@@ -107,13 +108,16 @@ struct GrpcLinkHarness::Host {
   std::string address;
 };
 
-GrpcLinkHarness::GrpcLinkHarness() : loop_(*EventLoop::New()) {}
+GrpcLinkHarness::GrpcLinkHarness() : GrpcLinkHarness(Options{}) {}
+GrpcLinkHarness::GrpcLinkHarness(Options options) : options_(std::move(options)), loop_(*EventLoop::New()) {}
 GrpcLinkHarness::~GrpcLinkHarness() = default;
 
-std::unique_ptr<GrpcLinkHarness::Host> GrpcLinkHarness::NewHost(EventLoop* loop, SessionAcceptor* acceptor) {
+std::unique_ptr<GrpcLinkHarness::Host> GrpcLinkHarness::NewHost(EventLoop* loop, SessionAcceptor* acceptor) const {
   auto host = std::make_unique<Host>();
   GrpcReplicationService::Options options;
-  options.chunk_bytes_max = kChunkBytes;
+  options.chunk_bytes_max = options_.encoding_pool == nullptr ? kChunkBytes : kEncodedChunkBytes;
+  options.raw_only = options_.raw_only;
+  options.before_decode_for_test = options_.before_decode;
   auto service = std::make_unique<GrpcReplicationService>(loop, acceptor, options);
   grpc::ServerBuilder builder;
   GrpcReplicationService::Configure(options, &builder);
@@ -143,6 +147,7 @@ void GrpcLinkHarness::ListenAsStranger(std::vector<SecondaryMessage> messages) {
 std::unique_ptr<PrimaryLink> GrpcLinkHarness::NewPrimaryLink(bool impatient) {
   GrpcPrimaryLink::Options options;
   options.address = address_;
+  options.encoding_pool = options_.encoding_pool;
   if (impatient) options.accept_timeout = absl::Milliseconds(200);
   return std::make_unique<GrpcPrimaryLink>(loop_.get(), options);
 }
@@ -184,7 +189,7 @@ void GrpcLinkHarness::LetArrive() {
   RunOtherSessions(other.get());
 }
 
-void GrpcLinkHarness::RunOtherSessions(EventLoop* loop) {
+void GrpcLinkHarness::RunOtherSessions(EventLoop* loop) const {
   struct Other final : public SessionAcceptor, public PrimaryLink::Observer, public SecondaryLink::Observer {
     void OnSession(const PrimaryMessage&, std::unique_ptr<SecondaryLink> new_link) override {
       link = std::move(new_link);
@@ -208,6 +213,7 @@ void GrpcLinkHarness::RunOtherSessions(EventLoop* loop) {
   for (int round = 0; round < 2; ++round) {
     GrpcPrimaryLink::Options options;
     options.address = host->address;
+    options.encoding_pool = options_.encoding_pool;
     other.primary = std::make_unique<GrpcPrimaryLink>(loop, options);
     replication::v1::OpenSession open;
     open.set_protection("protections/settle");

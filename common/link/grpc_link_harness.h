@@ -3,10 +3,13 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "common/codec/checkpoint_decoder.h"
+#include "common/codec/encoding_pool.h"
 #include "common/link/grpc_replication_service.h"
 #include "common/link/loopback_proxy.h"
 #include "common/link/replication_link_contract.h"
@@ -17,7 +20,15 @@ namespace romulus {
 // The real side of the seam: gRPC over loopback TCP, on one event loop for both agents.
 class GrpcLinkHarness final : public LinkHarness {
  public:
+  struct Options {
+    // Null: checkpoints go as they are.
+    std::shared_ptr<EncodingPool> encoding_pool;
+    // The secondary takes them only as they are.
+    bool raw_only = false;
+    std::function<void(CheckpointDecoder*)> before_decode;
+  };
   GrpcLinkHarness();
+  explicit GrpcLinkHarness(Options options);
   ~GrpcLinkHarness() override;
 
   void Listen(SessionAcceptor* acceptor) override;
@@ -36,10 +47,11 @@ class GrpcLinkHarness final : public LinkHarness {
  private:
   // A server with a service of its own, behind a proxy.
   struct Host;
-  static std::unique_ptr<Host> NewHost(EventLoop* loop, SessionAcceptor* acceptor);
+  std::unique_ptr<Host> NewHost(EventLoop* loop, SessionAcceptor* acceptor) const;
   // Sessions of their own on `loop`, from their beginning to their end.
-  static void RunOtherSessions(EventLoop* loop);
+  void RunOtherSessions(EventLoop* loop) const;
 
+  const Options options_;
   const std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<Host> host_;
   std::string address_;

@@ -37,4 +37,6 @@ void GrpcPrimaryLink::Close() {
 
 uint64_t GrpcPrimaryLink::sent_bytes() const { return session_ == nullptr ? 0 : session_->sent_bytes(); }
 
+LinkEncoding GrpcPrimaryLink::encoding() const { return session_ == nullptr ? LinkEncoding{} : session_->encoding(); }
+
 }  // namespace romulus

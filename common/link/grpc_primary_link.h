@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "common/codec/encoding_pool.h"
 #include "common/link/bandwidth_share.h"
 #include "common/link/replication_link.h"
 #include "common/loop/scheduler.h"
@@ -33,18 +34,24 @@ class GrpcPrimaryLink final : public PrimaryLink {
     absl::Duration accept_timeout = absl::Seconds(30);
     // What checkpoints may take of the network; null: all that there is.
     std::shared_ptr<BandwidthShare::Flow> bandwidth;
+    // Where checkpoints are encoded, if the secondary can decode them. Null: they are sent as they are (RAW).
+    std::shared_ptr<EncodingPool> encoding_pool;
+    // Of the pages' contents that are kept to encode against; here and, if it agrees, on the secondary.
+    uint64_t page_cache_bytes_max = uint64_t{64} << 20;
   };
 
   // `scheduler` outlives the link.
   GrpcPrimaryLink(Scheduler* scheduler, Options options);
   ~GrpcPrimaryLink() override;
 
+  // The codecs in open_session are this link's to say.
   // INVALID_ARGUMENT through OnClosed: open_session's times are out of bounds (LinkMonitor::OptionsFrom).
   void Open(uint64_t generation, const replication::v1::OpenSession& open_session, Observer* observer) override;
   void SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader) override;
   void Send(replication::v1::PrimaryMessage message) override;
   void Close() override;
   uint64_t sent_bytes() const override;
+  LinkEncoding encoding() const override;
 
  private:
   Scheduler* const scheduler_;

@@ -64,7 +64,9 @@ Reactor* GrpcReplicationService::Replicate(grpc::CallbackServerContext* context)
     }
     SecondarySession::Host* const host = this;
     session = std::make_shared<SecondarySession>(
-        scheduler_, acceptor_, host, SecondarySession::Options{options_.chunk_bytes_max, pool_, options_.open_timeout},
+        scheduler_, acceptor_, host,
+        SecondarySession::Options{options_.chunk_bytes_max, pool_, options_.open_timeout, options_.page_cache_bytes_max,
+                                  options_.raw_only, options_.before_decode_for_test},
         context);
     sessions_.push_back(session);
   }

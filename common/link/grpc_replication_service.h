@@ -3,6 +3,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -30,6 +31,12 @@ class GrpcReplicationService final : public replication::v1::ReplicationService:
     int sessions_per_protection_max = 4;
     uint32_t chunk_bytes_max = 1 << 20;
     absl::Duration open_timeout = absl::Seconds(5);
+    // What a session may take of this host's memory for the page cache that checkpoints are encoded against.
+    uint64_t page_cache_bytes_max = uint64_t{256} << 20;
+    // Takes checkpoints only as they are: each session's choice is RAW.
+    bool raw_only = false;
+    // For tests, which spoil the page cache; on a receiver's thread.
+    std::function<void(CheckpointDecoder*)> before_decode_for_test;
   };
 
   // Scheduler and acceptor outlive the service. Sessions reach the acceptor from the server's start on.

@@ -35,6 +35,10 @@ grpc::ByteBuffer CheckpointDataToBytes(uint64_t generation, uint64_t epoch, uint
   CheckpointData data;
   data.set_epoch(epoch);
   data.set_offset(offset);
+  return CheckpointDataToBytes(generation, data, std::move(payload));
+}
+
+grpc::ByteBuffer CheckpointDataToBytes(uint64_t generation, const CheckpointData& data, grpc::Slice payload) {
   std::string before_payload = data.SerializeAsString();
   AppendField(CheckpointData::kPayloadFieldNumber, payload.size(), &before_payload);
 

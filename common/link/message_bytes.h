@@ -20,6 +20,9 @@ namespace romulus {
 grpc::ByteBuffer ToBytes(const google::protobuf::MessageLite& message);
 
 // The same bytes as of a PrimaryMessage with this CheckpointData (what parses it can't tell), around `payload`.
+// `data`: all but the payload.
+grpc::ByteBuffer CheckpointDataToBytes(uint64_t generation, const replication::v1::CheckpointData& data,
+                                       grpc::Slice payload);
 grpc::ByteBuffer CheckpointDataToBytes(uint64_t generation, uint64_t epoch, uint64_t offset, grpc::Slice payload);
 
 // `bytes`, which lie in the memory of `reader`: it lives until gRPC has let go of the last such slice, on whatever

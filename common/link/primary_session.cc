@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
+#include "common/link/checkpoint_messages.h"
 #include "common/link/message_bytes.h"
 
 namespace romulus {
@@ -13,6 +14,9 @@ using replication::v1::PrimaryMessage;
 using replication::v1::SecondaryMessage;
 
 namespace {
+
+// A checkpoint smaller than this says nothing about the link's speed: the round trip takes most of its time.
+constexpr uint64_t kMeasuredBytesMin = 1 << 20;
 
 // The largest message that a secondary sends: a DirtyPageList.
 constexpr int kIncomingBytesMax = 1 << 20;
@@ -56,6 +60,12 @@ void PrimarySession::Start(const OpenSession& open_session) {
   PrimaryMessage open;
   open.set_generation(generation_);
   *open.mutable_open_session() = open_session;
+  open.mutable_open_session()->clear_codecs();
+  if (options_.encoding_pool != nullptr) {
+    open.mutable_open_session()->add_codecs(replication::v1::PAGE_BLOCKS);
+    open.mutable_open_session()->set_page_cache_bytes_max(options_.page_cache_bytes_max);
+  }
+  open.mutable_open_session()->add_codecs(replication::v1::RAW);
   outgoing_.PushControl(ToBytes(open));
 
   stub_ = std::make_unique<Stub>(NewChannel(options_));
@@ -83,7 +93,12 @@ void PrimarySession::SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointRe
   if (closed_) return;
   // The commit of the one before may overtake the news that its trailer was written.
   ROMULUS_CHECK(checkpoints_.size() < 2);
-  checkpoints_.push_back({epoch, std::move(reader)});
+  Checkpoint checkpoint{epoch, std::move(reader)};
+  if (pipeline_ != nullptr && checkpoint.reader->in_place()) {
+    checkpoint.rewindable = std::make_shared<RewindableReader>(std::move(checkpoint.reader));
+    checkpoint.reader = checkpoint.rewindable;
+  }
+  checkpoints_.push_back(std::move(checkpoint));
   changed_.notify_all();
 }
 
@@ -106,6 +121,18 @@ void PrimarySession::Abandon() {
 uint64_t PrimarySession::sent_bytes() const {
   const std::lock_guard<std::mutex> lock(mutex_);
   return sent_bytes_;
+}
+
+LinkEncoding PrimarySession::encoding() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  LinkEncoding encoding;
+  encoding.codec = codec_;
+  encoding.checkpoints_resent = resent_;
+  if (pipeline_ != nullptr) {
+    encoding.counts = pipeline_->counts();
+    encoding.page_cache_bytes = pipeline_->cache_bytes();
+  }
+  return encoding;
 }
 
 void PrimarySession::OnReadDone(bool ok) {
@@ -139,12 +166,20 @@ void PrimarySession::ReceiveLocked() {
     case SecondaryMessage::kHeartbeat:
       monitor_->OnHeartbeat(incoming_.heartbeat(), now);
       return;
-    case SecondaryMessage::kSessionAccepted:
-      accepted_ = true;
-      if (incoming_.session_accepted().chunk_bytes_max() > 0) {
-        chunk_bytes_ = std::min(chunk_bytes_, incoming_.session_accepted().chunk_bytes_max());
-      }
+    case SecondaryMessage::kSessionAccepted: {
+      const absl::Status status = AcceptLocked(incoming_.session_accepted());
+      if (status.ok()) break;
+      CloseLocked(status);
+      return;
+    }
+    case SecondaryMessage::kCheckpointCommit:
+      CommittedLocked(incoming_.checkpoint_commit().epoch());
       break;
+    case SecondaryMessage::kResendCheckpoint: {
+      const absl::Status status = ResendLocked(incoming_.resend_checkpoint());
+      if (!status.ok()) CloseLocked(status);
+      return;
+    }
     default:
       break;
   }
@@ -156,6 +191,61 @@ void PrimarySession::ReceiveLocked() {
     self->ReadLocked();
   });
   incoming_.Clear();
+}
+
+absl::Status PrimarySession::AcceptLocked(const replication::v1::SessionAccepted& accepted) {
+  accepted_ = true;
+  if (accepted.chunk_bytes_max() > 0) chunk_bytes_ = std::min(chunk_bytes_, accepted.chunk_bytes_max());
+  if (codec_ != replication::v1::CODEC_UNSPECIFIED) return absl::OkStatus();
+  switch (accepted.codec()) {
+    case replication::v1::CODEC_UNSPECIFIED:
+    case replication::v1::RAW:
+      codec_ = replication::v1::RAW;
+      return absl::OkStatus();
+    case replication::v1::PAGE_BLOCKS:
+      if (options_.encoding_pool == nullptr) break;
+      if (accepted.chunk_bytes_max() < block_format::kRawBytesMaxLeast) break;
+      codec_ = replication::v1::PAGE_BLOCKS;
+      pipeline_ = std::make_unique<CheckpointPipeline>(
+          options_.encoding_pool.get(),
+          CheckpointEncoder::Options{
+              .cache_bytes_max = std::min(options_.page_cache_bytes_max, accepted.page_cache_bytes()),
+              .chooser = {.threads = options_.encoding_pool->threads()}});
+      return absl::OkStatus();
+    default:
+      break;
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("the secondary at ", options_.address,
+                   " chose an encoding that it was not offered, or takes no chunk that is large enough "
+                   "for it: ",
+                   accepted.codec(), ", chunks of ", accepted.chunk_bytes_max()));
+}
+
+void PrimarySession::CommittedLocked(uint64_t epoch) {
+  committed_ = std::max(committed_, epoch);
+  if (!uncommitted_.has_value() || uncommitted_->epoch != epoch) return;
+  // Less than the link could carry, if anything: the encoder's time is taken out, but not the secondary's.
+  const absl::Duration took = LinkNow() - uncommitted_->begun_at - uncommitted_->waited_for_encoder;
+  if (uncommitted_->sent_bytes >= kMeasuredBytesMin && took > absl::ZeroDuration()) {
+    link_bytes_per_second_ =
+        static_cast<uint64_t>(static_cast<double>(uncommitted_->sent_bytes) / absl::ToDoubleSeconds(took));
+  }
+  changed_.notify_all();
+}
+
+absl::Status PrimarySession::ResendLocked(const replication::v1::ResendCheckpoint& resend) {
+  const std::string who =
+      absl::StrCat("checkpoint ", resend.epoch(), " is not as captured at the secondary at ", options_.address);
+  if (!uncommitted_.has_value() || uncommitted_->epoch != resend.epoch() || uncommitted_->epoch <= committed_ ||
+      uncommitted_->attempt > 0 || resend_ || uncommitted_->rewindable == nullptr || resend.epoch() == 1) {
+    return absl::DataLossError(absl::StrCat(who, " (", resend.reason(), "), and can't be sent again"));
+  }
+  LogWarning(who, " (", resend.reason(), "): it is sent again, with an empty page cache");
+  resend_ = true;
+  ++resent_;
+  changed_.notify_all();
+  return absl::OkStatus();
 }
 
 void PrimarySession::OnWriteDone(bool ok) {
@@ -207,17 +297,40 @@ absl::Status PrimarySession::CheckTimesLocked(absl::Duration now) {
 
 void PrimarySession::SendCheckpoints() {
   std::unique_lock<std::mutex> lock(mutex_);
+  const auto Committed = [this] { return uncommitted_.has_value() && uncommitted_->epoch <= committed_; };
   while (true) {
-    changed_.wait(lock, [this] { return closed_ || !checkpoints_.empty(); });
-    if (closed_) return;
-    {
-      const Checkpoint checkpoint = checkpoints_.front();
-      lock.unlock();
-      SendOne(checkpoint);
+    changed_.wait(lock, [&] { return closed_ || resend_ || !checkpoints_.empty() || Committed(); });
+    if (closed_ || Committed()) {
+      {
+        // Readers go without the lock: what lies behind them is another's.
+        const std::optional<Checkpoint> done = std::exchange(uncommitted_, std::nullopt);
+        lock.unlock();
+      }
+      lock.lock();
+      if (closed_) return;
+      continue;
     }
+    const bool again = std::exchange(resend_, false);
+    Checkpoint checkpoint = again ? *uncommitted_ : checkpoints_.front();
+    checkpoint.begun_at = LinkNow();
+    checkpoint.attempt += again;
+    checkpoint.sent_bytes = 0;
+    if (pipeline_ != nullptr) {
+      uncommitted_ = checkpoint;
+      if (checkpoint.rewindable == nullptr) uncommitted_->reader.reset();
+    }
+    const uint64_t link_bytes_per_second = link_bytes_per_second_;
+    lock.unlock();
+    if (pipeline_ != nullptr) pipeline_->set_link_bytes_per_second(link_bytes_per_second);
+    if (again) {
+      checkpoint.rewindable->Rewind();
+      pipeline_->ResetCache();
+    }
+    SendOne(checkpoint);
+    checkpoint = {};
     lock.lock();
-    if (closed_) return;
-    checkpoints_.pop_front();
+    if (closed_) continue;
+    if (!checkpoints_.empty() && !again) checkpoints_.pop_front();
   }
 }
 
@@ -229,46 +342,32 @@ void PrimarySession::SendOne(const Checkpoint& checkpoint) {
   }
   BandwidthShare::Flow* const bandwidth = options_.bandwidth.get();
   if (bandwidth != nullptr) chunk_bytes = bandwidth->ChunkBytes(chunk_bytes);
-  CheckpointChunker chunker(checkpoint.epoch, checkpoint.reader, chunk_bytes);
-  for (bool is_trailer = false; !is_trailer;) {
+  CheckpointMessages messages({generation_, checkpoint.epoch, checkpoint.attempt}, checkpoint.reader, chunk_bytes,
+                              pipeline_.get());
+  for (bool is_last = false; !is_last;) {
     // Made while those before are on their way.
-    absl::StatusOr<Piece> piece = NextPiece(checkpoint, chunker, chunk_bytes);
-    if (bandwidth != nullptr && piece.ok() && piece->payload_bytes > 0 &&
-        !bandwidth->Await(piece->payload_bytes, stopped_)) {
+    absl::StatusOr<CheckpointMessages::Message> message = messages.Next();
+    if (bandwidth != nullptr && message.ok() && message->payload_bytes > 0 &&
+        !bandwidth->Await(message->payload_bytes, stopped_)) {
       return;
     }
     std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [this] { return closed_ || outgoing_.TakesChunk(); });
-    if (closed_) return;
-    if (!piece.ok()) {
+    changed_.wait(lock, [this] { return closed_ || resend_ || outgoing_.TakesChunk(); });
+    if (closed_ || resend_) return;
+    if (!message.ok()) {
       // A reader's owner knows of its error; of a malformed checkpoint nobody else does.
-      if (chunker.malformed()) CloseLocked(piece.status());
+      if (messages.malformed()) CloseLocked(message.status());
       return;
     }
-    is_trailer = piece->payload_bytes == 0;
-    sent_bytes_ += piece->payload_bytes;
-    outgoing_.PushChunk(std::move(piece->message));
+    is_last = message->is_last;
+    sent_bytes_ += message->payload_bytes;
+    if (uncommitted_.has_value()) {
+      uncommitted_->sent_bytes += message->payload_bytes;
+      uncommitted_->waited_for_encoder = messages.waited_for_encoder();
+    }
+    outgoing_.PushChunk(std::move(message->bytes));
     WriteLocked();
   }
-}
-
-absl::StatusOr<PrimarySession::Piece> PrimarySession::NextPiece(const Checkpoint& checkpoint,
-                                                                CheckpointChunker& chunker, size_t chunk_bytes) {
-  const bool in_place = checkpoint.reader->in_place();
-  // What does not lie in memory is read to where gRPC takes it from.
-  grpc::Slice buffer(grpc_slice_malloc(in_place ? 0 : chunk_bytes), grpc::Slice::STEAL_REF);
-  const auto piece =
-      chunker.Next(absl::MakeSpan(const_cast<char*>(reinterpret_cast<const char*>(buffer.begin())), buffer.size()));
-  if (!piece.ok()) return piece.status();
-  if (piece->bytes.empty()) {
-    PrimaryMessage trailer;
-    trailer.set_generation(generation_);
-    *trailer.mutable_checkpoint_trailer() = chunker.Trailer();
-    return Piece{ToBytes(trailer)};
-  }
-  const size_t size = piece->bytes.size();
-  grpc::Slice payload = in_place ? SliceOf(piece->bytes, checkpoint.reader) : buffer.sub(0, size);
-  return Piece{CheckpointDataToBytes(generation_, checkpoint.epoch, piece->offset, std::move(payload)), size};
 }
 
 void PrimarySession::CloseLocked(absl::Status status) {

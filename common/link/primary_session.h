@@ -14,12 +14,14 @@
 #include <optional>
 #include <thread>
 
+#include "common/codec/checkpoint_pipeline.h"
+#include "common/codec/rewindable_reader.h"
 #include "common/link/grpc_primary_link.h"
 #include "common/link/link_monitor.h"
 #include "common/link/observer_slot.h"
 #include "common/link/outgoing_queue.h"
 #include "common/link/watch_thread.h"
-#include "common/stream/checkpoint_chunker.h"
+#include "common/stream/checkpoint_reader.h"
 #include "proto/replication/v1/replication.pb.h"
 
 namespace romulus {
@@ -42,11 +44,18 @@ class PrimarySession final : public grpc::ClientBidiReactor<grpc::ByteBuffer, re
   // No callback from here on. Joins the link's threads.
   void Abandon();
   uint64_t sent_bytes() const;
+  LinkEncoding encoding() const;
 
  private:
   struct Checkpoint {
-    uint64_t epoch;
+    uint64_t epoch = 0;
     std::shared_ptr<CheckpointReader> reader;
+    // Of an encoded checkpoint: reader, if it can be read again.
+    std::shared_ptr<RewindableReader> rewindable;
+    uint32_t attempt = 0;
+    absl::Duration begun_at;
+    uint64_t sent_bytes = 0;
+    absl::Duration waited_for_encoder;
   };
   // Takes messages as bytes (message_bytes.h), gives them parsed.
   using Stub = grpc::TemplatedGenericStub<grpc::ByteBuffer, replication::v1::SecondaryMessage>;
@@ -60,16 +69,15 @@ class PrimarySession final : public grpc::ClientBidiReactor<grpc::ByteBuffer, re
 
   absl::Duration Tick(absl::Duration now);
   void SendCheckpoints();
+  // Returns early when the session is closed or the checkpoint is to be sent again.
   void SendOne(const Checkpoint& checkpoint);
-  struct Piece {
-    grpc::ByteBuffer message;  // CheckpointData, or the trailer.
-    size_t payload_bytes = 0;  // 0: it is the trailer.
-  };
-  absl::StatusOr<Piece> NextPiece(const Checkpoint& checkpoint, CheckpointChunker& chunker, size_t chunk_bytes);
 
   // With mutex_ held:
   void CloseLocked(absl::Status status);
   void ReceiveLocked();
+  absl::Status AcceptLocked(const replication::v1::SessionAccepted& accepted);
+  void CommittedLocked(uint64_t epoch);
+  absl::Status ResendLocked(const replication::v1::ResendCheckpoint& resend);
   void PostLocked(std::function<void(PrimaryLink::Observer*)> call);
   void ReadLocked();
   void WriteLocked();
@@ -98,7 +106,15 @@ class PrimarySession final : public grpc::ClientBidiReactor<grpc::ByteBuffer, re
   int undelivered_ = 0;
   replication::v1::SecondaryMessage incoming_;
   OutgoingQueue<grpc::ByteBuffer> outgoing_;
-  std::deque<Checkpoint> checkpoints_;
+  std::deque<Checkpoint> checkpoints_;  // The first is being sent.
+  // Of an encoded session: the one that was begun last, until it is committed.
+  std::optional<Checkpoint> uncommitted_;
+  bool resend_ = false;  // It is to be sent again.
+  uint64_t committed_ = 0;
+  uint64_t resent_ = 0;
+  uint64_t link_bytes_per_second_ = 0;  // Measured; 0: not yet.
+  replication::v1::Codec codec_ = replication::v1::CODEC_UNSPECIFIED;
+  std::unique_ptr<CheckpointPipeline> pipeline_;  // Once PAGE_BLOCKS was accepted; stays.
   uint32_t chunk_bytes_;
   uint64_t sent_bytes_ = 0;
   std::thread sender_;

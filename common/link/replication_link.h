@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "common/stream/checkpoint_bytes.h"
+#include "common/codec/encoding_counts.h"
 #include "common/stream/checkpoint_reader.h"
 #include "common/stream/checkpoint_sink.h"
 #include "proto/replication/v1/replication.pb.h"
@@ -25,6 +26,16 @@ namespace romulus {
 // from within callbacks, but an end is not destroyed by one of its own. OnClosed comes exactly once, and nothing after
 // it; after Close, only OnClosed comes. Calls after either have no effect. An end that is destroyed calls nobody any
 // more; if it was open, it is UNAVAILABLE to its peer. The link stamps every message with the session's generation.
+
+// How a session's checkpoints go over the wire.
+struct LinkEncoding {
+  // Unspecified until the secondary has accepted.
+  replication::v1::Codec codec = replication::v1::CODEC_UNSPECIFIED;
+  // With PAGE_BLOCKS:
+  EncodingCounts counts;
+  uint64_t page_cache_bytes = 0;  // Memory in use for it, here.
+  uint64_t checkpoints_resent = 0;
+};
 
 // The primary's end.
 class PrimaryLink {
@@ -60,6 +71,7 @@ class PrimaryLink {
 
   // Of checkpoints.
   virtual uint64_t sent_bytes() const = 0;
+  virtual LinkEncoding encoding() const { return {}; }
 };
 
 // The secondary's end. Assembles and verifies checkpoints (CheckpointAssembler).

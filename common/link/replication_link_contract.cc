@@ -271,8 +271,12 @@ TEST_P(ReplicationLinkContract, CheckpointsArriveAsTheyWereInOrderWithoutGaps) {
     SendAndAwaitCommit(epoch, bytes);
     ASSERT_THAT(secondary().checkpoints, SizeIs(epoch));
     EXPECT_TRUE(secondary().checkpoints.back() == bytes) << epoch;
-    EXPECT_EQ(primary_.link->sent_bytes(), sent) << "the bytes of checkpoints";
-    EXPECT_GT(secondary().link->received_bytes(), sent) << "all messages";
+    if (primary_.link->encoding().codec == replication::v1::PAGE_BLOCKS) {
+      EXPECT_LT(primary_.link->sent_bytes(), sent / 10) << "these pages are nearly empty";
+    } else {
+      EXPECT_EQ(primary_.link->sent_bytes(), sent) << "the bytes of checkpoints";
+    }
+    EXPECT_GT(secondary().link->received_bytes(), primary_.link->sent_bytes()) << "all messages";
   }
   EXPECT_THAT(primary_.messages, SizeIs(5));
   EXPECT_THAT(secondary().messages, IsEmpty());

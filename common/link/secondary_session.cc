@@ -110,7 +110,17 @@ void SecondarySession::Send(SecondaryMessage message) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (closed_) return;
   message.set_generation(generation_);
-  if (message.has_session_accepted()) message.mutable_session_accepted()->set_chunk_bytes_max(options_.chunk_bytes_max);
+  if (message.has_session_accepted()) {
+    replication::v1::SessionAccepted& accepted = *message.mutable_session_accepted();
+    accepted.set_chunk_bytes_max(options_.chunk_bytes_max);
+    accepted.set_codec(replication::v1::RAW);
+    if (blocks_offered_) {
+      const uint64_t cache_bytes = std::min(cache_bytes_offered_, options_.page_cache_bytes_max);
+      accepted.set_codec(replication::v1::PAGE_BLOCKS);
+      accepted.set_page_cache_bytes(cache_bytes);
+      new_decoder_ = std::make_unique<CheckpointDecoder>(CheckpointDecoder::Limits{cache_bytes});
+    }
+  }
   // Noted before it can be seen to be sent: the answer to it may come at once.
   if (message.has_checkpoint_commit()) committed_ = message.checkpoint_commit().epoch();
   outgoing_.PushControl(ToBytes(message));
@@ -192,6 +202,11 @@ void SecondarySession::Open(const grpc::ByteBuffer& bytes) {
   assembler_.emplace(CheckpointAssembler::LimitsFor(open.domain().memory_max_kib(), open.domain().vcpu_count(),
                                                     options_.chunk_bytes_max),
                      options_.pool);
+  const bool knows_blocks = !options_.raw_only && options_.chunk_bytes_max >= block_format::kRawBytesMaxLeast;
+  for (const int codec : open.codecs()) {
+    blocks_offered_ = blocks_offered_ || (codec == replication::v1::PAGE_BLOCKS && knows_blocks);
+  }
+  cache_bytes_offered_ = open.page_cache_bytes_max();
   receiver_ended_ = false;
   receiver_ = std::thread([this] { Receive(); });
   // If the task is dropped, so is the link, which ends the session. (std::function wants something copyable.)
@@ -213,6 +228,7 @@ void SecondarySession::Receive() {
     ReadLocked();
     received_bytes_ += bytes.Length();
     if (new_sink_ != nullptr) assembler_->SetSeedSink(std::move(new_sink_));
+    if (new_decoder_ != nullptr) decoder_ = std::move(new_decoder_);
     assembler_->MarkCommitted(committed_);
     lock.unlock();
     const absl::Status status = Take(bytes);
@@ -221,6 +237,7 @@ void SecondarySession::Receive() {
   }
   received_.clear();
   assembler_.reset();
+  decoder_.reset();
   receiver_ended_ = true;
   lock.unlock();
   host_->Wake();
@@ -237,8 +254,11 @@ absl::Status SecondarySession::Take(const grpc::ByteBuffer& bytes) {
         monitor_->OnHeartbeat(message.heartbeat(), LinkNow());
         return absl::OkStatus();
       }
-      case PrimaryMessage::kCheckpointData:
-        return TakeData(message.checkpoint_data(), message_.payload());
+      case PrimaryMessage::kCheckpointData: {
+        const absl::Status status = TakeData(message.checkpoint_data(), message_.payload());
+        if (!status.ok() || !message.checkpoint_data().has_trailer()) return status;
+        return TakeTrailer(message.checkpoint_data().trailer());
+      }
       case PrimaryMessage::kCheckpointTrailer:
         return TakeTrailer(message.checkpoint_trailer());
       case PrimaryMessage::kOpenSession:
@@ -253,7 +273,61 @@ absl::Status SecondarySession::Take(const grpc::ByteBuffer& bytes) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<bool> SecondarySession::IsStale(uint64_t epoch, uint32_t attempt) const {
+  const uint32_t asked_for = epoch == resend_epoch_ ? 1 : 0;
+  if (attempt > asked_for) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("checkpoint ", epoch, ": attempt ", attempt, ", which nobody asked for"));
+  }
+  return attempt < asked_for;
+}
+
+absl::Status SecondarySession::Resend(uint64_t epoch, absl::string_view reason) {
+  if (epoch != assembler_->epoch() || epoch == 1 || epoch == resend_epoch_) {
+    return absl::DataLossError(absl::StrCat("checkpoint ", epoch, ": ", reason));
+  }
+  LogWarning(protection_, ": checkpoint ", epoch, " is asked for again: ", reason);
+  assembler_->Restart();
+  resend_epoch_ = epoch;
+  SecondaryMessage message;
+  message.mutable_resend_checkpoint()->set_epoch(epoch);
+  message.mutable_resend_checkpoint()->set_reason(std::string(reason));
+  Send(std::move(message));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<absl::Span<const char>> SecondarySession::Decode(CheckpointBytes::Pieces payload) {
+  absl::Span<const char> block;
+  if (payload.size() == 1) {
+    block = payload[0];
+  } else {
+    block_.clear();
+    for (const absl::Span<const char> piece : payload) block_.Append(piece);
+    block = block_.span();
+  }
+  const absl::StatusOr<uint32_t> size = CheckpointDecoder::RawBytes(block);
+  if (!size.ok()) return size.status();
+  decoded_.clear();
+  const absl::Span<char> to(decoded_.Reserve(*size), *size);
+  if (options_.before_decode_for_test != nullptr) options_.before_decode_for_test(decoder_.get());
+  const absl::Status status = decoder_->Decode(block, to);
+  if (!status.ok()) return status;
+  return to;
+}
+
 absl::Status SecondarySession::TakeData(const CheckpointData& data, CheckpointBytes::Pieces payload) {
+  const absl::StatusOr<bool> stale = IsStale(data.epoch(), data.attempt());
+  if (!stale.ok() || *stale) return stale.status();
+  absl::Span<const char> decoded;
+  if (decoder_ != nullptr) {
+    const absl::StatusOr<absl::Span<const char>> bytes = Decode(payload);
+    if (absl::IsFailedPrecondition(bytes.status())) {
+      return Resend(data.epoch(), absl::StrCat("at byte ", data.offset(), ": ", bytes.status().message()));
+    }
+    if (!bytes.ok()) return bytes.status();
+    decoded = *bytes;
+    payload = absl::MakeConstSpan(&decoded, 1);
+  }
   const absl::Status status = assembler_->Add(data.epoch(), data.offset(), payload);
   if (status.ok() || absl::IsInvalidArgument(status) || absl::IsDataLoss(status) || absl::IsResourceExhausted(status)) {
     return status;
@@ -262,7 +336,13 @@ absl::Status SecondarySession::TakeData(const CheckpointData& data, CheckpointBy
 }
 
 absl::Status SecondarySession::TakeTrailer(const CheckpointTrailer& trailer) {
+  const absl::StatusOr<bool> stale = IsStale(trailer.epoch(), trailer.attempt());
+  if (!stale.ok() || *stale) return stale.status();
   absl::StatusOr<CheckpointAssembler::Verified> verified = assembler_->Finish(trailer);
+  // Bytes that were decoded against a page that is not what its digest said when it was stored.
+  if (absl::IsDataLoss(verified.status()) && decoder_ != nullptr) {
+    return Resend(trailer.epoch(), verified.status().message());
+  }
   if (!verified.ok()) return verified.status();
   // Shared, not copied: it can be as large as the guest.
   auto shared = std::make_shared<CheckpointAssembler::Verified>(*std::move(verified));

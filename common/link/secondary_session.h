@@ -12,6 +12,8 @@
 #include <string>
 #include <thread>
 
+#include "common/codec/checkpoint_decoder.h"
+#include "common/codec/growable_bytes.h"
 #include "common/link/link_monitor.h"
 #include "common/link/observer_slot.h"
 #include "common/link/outgoing_queue.h"
@@ -38,6 +40,12 @@ class SecondarySession final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
     std::shared_ptr<BlockPool> pool;
     // For the first message to come.
     absl::Duration open_timeout;
+    // For what a primary encodes against; 0: no cache.
+    uint64_t page_cache_bytes_max = 0;
+    // Takes no encoded checkpoints.
+    bool raw_only = false;
+    // For tests, which spoil the page cache; on a receiver's thread.
+    std::function<void(CheckpointDecoder*)> before_decode_for_test;
   };
   class Host {
    public:
@@ -94,6 +102,11 @@ class SecondarySession final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   absl::Status Take(const grpc::ByteBuffer& bytes);
   absl::Status TakeData(const replication::v1::CheckpointData& data, CheckpointBytes::Pieces payload);
   absl::Status TakeTrailer(const replication::v1::CheckpointTrailer& trailer);
+  absl::StatusOr<absl::Span<const char>> Decode(CheckpointBytes::Pieces payload);
+  // Whether this attempt is over; an error: it was never asked for.
+  absl::StatusOr<bool> IsStale(uint64_t epoch, uint32_t attempt) const;
+  // Asks for the checkpoint once more, if it can be; else DATA_LOSS.
+  absl::Status Resend(uint64_t epoch, absl::string_view reason);
   void Post(std::function<void(SecondaryLink::Observer*)> call);
 
   // With mutex_ held:
@@ -127,12 +140,19 @@ class SecondarySession final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   std::string protection_;
   std::optional<LinkMonitor> monitor_;
   std::shared_ptr<CheckpointSink> new_sink_;  // On its way to the assembler.
+  bool blocks_offered_ = false;               // OpenSession has PAGE_BLOCKS.
+  uint64_t cache_bytes_offered_ = 0;
+  std::unique_ptr<CheckpointDecoder> new_decoder_;  // On its way to the receiver.
   uint64_t committed_ = 0;
   uint64_t received_bytes_ = 0;
 
   // The receiver thread's own.
   ReceivedMessage message_;
   std::optional<CheckpointAssembler> assembler_;
+  std::unique_ptr<CheckpointDecoder> decoder_;  // Null: checkpoints come as they are.
+  GrowableBytes block_;                         // A block that came in pieces.
+  GrowableBytes decoded_;
+  uint64_t resend_epoch_ = 0;  // The last that was asked for again.
   std::thread receiver_;
 };
 

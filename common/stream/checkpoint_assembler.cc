@@ -107,6 +107,14 @@ absl::StatusOr<CheckpointAssembler::Verified> CheckpointAssembler::Finish(const 
   return verified;
 }
 
+void CheckpointAssembler::Restart() {
+  ROMULUS_CHECK(epoch_ > 1 && (failure_.ok() || absl::IsDataLoss(failure_)));
+  failure_ = absl::OkStatus();
+  held_ = CheckpointBytes(pool_);
+  scanner_.emplace(RecordScanner::Checkpoint::kLater);
+  digest_.emplace();
+}
+
 absl::Status CheckpointAssembler::CheckEpoch(uint64_t epoch) const {
   if (epoch != epoch_) {
     return absl::InvalidArgumentError(absl::StrCat("checkpoint ", epoch, " out of order: expected ", epoch_));

@@ -54,6 +54,11 @@ class CheckpointAssembler {
   absl::Status Add(uint64_t epoch, uint64_t offset, CheckpointBytes::Pieces payload);
   absl::Status Add(const replication::v1::CheckpointData& data);
   absl::StatusOr<Verified> Finish(const replication::v1::CheckpointTrailer& trailer);
+  // Of the checkpoint that is being received.
+  uint64_t epoch() const { return epoch_; }
+  // Drops what has come of the checkpoint that is being received; it comes again from its beginning. Also after Finish
+  // has returned DATA_LOSS. Not for checkpoint 1, of which a part has been passed on.
+  void Restart();
   // CheckpointCommit(epoch) is about to be sent: before this, data of the next checkpoint is refused, so a peer can't
   // fill this host's memory with checkpoints that nobody has taken yet.
   void MarkCommitted(uint64_t epoch);

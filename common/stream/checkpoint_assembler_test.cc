@@ -275,6 +275,22 @@ TEST_F(CheckpointAssemblerTest, ASinkThatFailsEndsIt) {
                 "the restore helper died");
 }
 
+TEST_F(CheckpointAssemblerTest, TakesACheckpointAgainFromItsBeginning) {
+  Seed();
+  EXPECT_EQ(assembler_.epoch(), 2);
+  const std::string bytes = Later("right").bytes();
+  // In the middle, and after its digest was found to be wrong.
+  ASSERT_TRUE(assembler_.Add(Messages(2, bytes, 100)[0].checkpoint_data()).ok());
+  assembler_.Restart();
+  std::vector<PrimaryMessage> wrong = Messages(2, Later("wrong").bytes(), 100);
+  wrong.back() = Messages(2, bytes, 100).back();
+  EXPECT_TRUE(absl::IsDataLoss(Feed(assembler_, wrong).status()));
+  assembler_.Restart();
+  const auto verified = Feed(assembler_, Messages(2, bytes, 100));
+  ASSERT_TRUE(verified.ok()) << verified.status();
+  EXPECT_TRUE(verified->bytes.ToString() == bytes);
+}
+
 TEST(CheckpointAssemblerLimits, HoldEveryPageOfTheGuestAndGrowWithIt) {
   const auto limits = CheckpointAssembler::LimitsFor(128 << 10, 1, 1 << 20);
   const uint64_t pages = (128 << 20) / kPageBytes;

@@ -34,6 +34,8 @@ class CheckpointChunker {
   // An error: the reader's, or INTERNAL: what it gave is not a whole checkpoint; then there is no trailer, ever.
   absl::StatusOr<Piece> Next(absl::Span<char> buffer);
   replication::v1::CheckpointTrailer Trailer() const;
+  // The last piece was the checkpoint's last.
+  bool complete() const { return scanner_.complete(); }
 
   // As Next and Trailer, as a message's body, with a copy of the bytes.
   absl::StatusOr<Step> NextMessage(replication::v1::PrimaryMessage* message);

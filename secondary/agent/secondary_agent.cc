@@ -48,7 +48,8 @@ absl::Status RunSecondaryAgent(const SecondaryAgentOptions& options, const Termi
   if (!store.ok()) return store.status();
   const absl::StatusOr<std::vector<std::string>> known = (*store)->List();
   if (!known.ok()) return known.status();
-  const GrpcReplicationService::Options replication_options;
+  GrpcReplicationService::Options replication_options;
+  replication_options.page_cache_bytes_max = options.page_cache_bytes_max;
 
   StandbyDriver::Seams seams;
   seams.scheduler = &loop;

@@ -1,6 +1,7 @@
 #ifndef ROMULUS_SECONDARY_AGENT_SECONDARY_AGENT_H_
 #define ROMULUS_SECONDARY_AGENT_SECONDARY_AGENT_H_
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
@@ -17,6 +18,8 @@ struct SecondaryAgentOptions {
   std::string state_directory;
   // host:port of GET /metrics; empty: not served.
   std::string metrics_address;
+  // Of a protection's page cache, against which its checkpoints are encoded; 0: none.
+  uint64_t page_cache_bytes_max = uint64_t{256} << 20;
 };
 
 // The secondary agent over any host: takes sessions, serves the control API, and winds down when told to end. Returns
