@@ -42,7 +42,7 @@ def run(story):
         story.step("creating the second guest")
         guests.create(lab, SECOND)
         pairs = [first, first.beside(SECOND.name)]
-        clients = [lab.start_client(tcp=2, udp=1, rate=QUESTIONS_PER_S, **options)
+        clients = [lab.start_client(tcp=2, udp=1, rate=QUESTIONS_PER_S, drain_ms=60_000, **options)
                    for options in ({}, {"server": SECOND.address})]
         for pair, client in zip(pairs, clients):
             client.wait_connected()
