@@ -421,8 +421,8 @@ TEST_F(GrpcLinkTest, ASecondaryThatIsAliveButDoesNotAcceptIsGivenUp) {
 TEST_F(GrpcLinkTest, ASlowSinkHoldsUpTheSenderAndIsNoSilence) {
   StartServer();
   auto sink = std::make_shared<GatedSink>();
-  // Silence would be noticed after 100 ms, were it counted.
-  OpenAndAccept(sink, Open(20, 100));
+  // Silence would be noticed after 250 ms, were it counted.
+  OpenAndAccept(sink, Open(20, 250));
   const std::string bytes = Checkpoint(1, 10'000);
   primary_->SendCheckpoint(1, std::make_shared<MemoryCheckpointReader>(bytes));
   Until([&] { return sink->blocked(); });

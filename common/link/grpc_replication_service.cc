@@ -39,13 +39,11 @@ GrpcReplicationService::~GrpcReplicationService() {
 void GrpcReplicationService::Configure(const Options& options, grpc::ServerBuilder* builder) {
   // Besides a chunk's payload: OpenSession with a domain's libxl-json.
   constexpr int kMessageOverhead = 256 << 10;
-  // Received and not taken: gRPC's windows, and kReceivedMax messages.
-  constexpr size_t kSessionBytesMax = 16 << 20;
   builder->SetMaxReceiveMessageSize(static_cast<int>(options.chunk_bytes_max) + kMessageOverhead);
-  // What a connection may send that nobody has read follows what is on the way on it (BDP probing). Fixed, it would be
-  // 64 KiB for the connection, whatever its stream's look-ahead: a write, a read and an update for each 64 KiB.
-  // Together they are bounded; windows shrink long before that.
-  builder->SetResourceQuota(grpc::ResourceQuota("replication").Resize(options.sessions_max * kSessionBytesMax));
+  // What a connection may send that nobody has read: gRPC's 64 KiB, and the rest of a message once its beginning is
+  // here. Larger windows (a stream's look-ahead of 4 MiB; BDP probing, which saves two thirds of the system calls) let
+  // megabytes wait in the sockets, where the copies miss the caches: measured, 30% to 50% more processor time.
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.sessions_max);
   // Connections that carry no session, or whose host has vanished (sessions have heartbeats of their own).
   builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, 60'000);
