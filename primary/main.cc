@@ -41,6 +41,9 @@ ABSL_FLAG(
     uint64_t, bandwidth_limit, 0,
     "bytes per second that the checkpoints of all protections together may take of the network, in fair parts; 0: "
     "no limit; settings.bandwidth_limit limits one protection");
+ABSL_FLAG(uint32_t, encoding_threads, 0,
+          "threads on which the checkpoints of all protections are encoded for the wire; 0: as many as there are "
+          "processors, at most 4");
 ABSL_FLAG(std::string, epoch_trace, "",
           "file that gets a line per committed checkpoint: the parts of the pause, commit and output delay in "
           "microseconds, pages, bytes; default: none");
@@ -57,9 +60,9 @@ absl::Status Run() {
   if (save_helper.empty()) {
     save_helper = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "romulus-save-helper";
   }
-  const absl::StatusOr<std::unique_ptr<XenProtectedHost>> host =
-      XenProtectedHost::Open(loop->get(), {save_helper, absl::GetFlag(FLAGS_egress_high_water_percent),
-                                           absl::GetFlag(FLAGS_pauses_at_once), absl::GetFlag(FLAGS_bandwidth_limit)});
+  const absl::StatusOr<std::unique_ptr<XenProtectedHost>> host = XenProtectedHost::Open(
+      loop->get(), {save_helper, absl::GetFlag(FLAGS_egress_high_water_percent), absl::GetFlag(FLAGS_pauses_at_once),
+                    absl::GetFlag(FLAGS_bandwidth_limit), absl::GetFlag(FLAGS_encoding_threads)});
   if (!host.ok()) return host.status();
   // It creates no devices, and looks after none.
   const absl::StatusOr<std::unique_ptr<AgentBackends>> backends = AgentBackends::Start(**loop, BackendScope::kNone);

@@ -7,7 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
 #include "common/control/durations.h"
-#include "common/link/grpc_primary_link.h"
 #include "common/xen/control.h"
 #include "common/xen/host_compatibility.h"
 #include "netbuf/netlink_plug_kernel.h"
@@ -56,7 +55,9 @@ XenProtectedHost::XenProtectedHost(EventLoop* loop, Options options, XcInterface
       claims_(std::move(claims)),
       kernel_(std::move(kernel)),
       pause_turns_(loop, options_.pauses_at_once > 0 ? options_.pauses_at_once : HalfOfTheProcessors()),
-      bandwidth_(options_.bandwidth_limit) {}
+      bandwidth_(options_.bandwidth_limit),
+      encoding_pool_(std::make_shared<EncodingPool>(options_.encoding_threads > 0 ? options_.encoding_threads
+                                                                                  : EncodingPool::DefaultThreads())) {}
 
 absl::StatusOr<replication::v1::DomainDescription> XenProtectedHost::Describe(const std::string& domain) {
   return DomainDescriptionReader(xc_.get(), store_.get()).Read(domain);
@@ -95,20 +96,19 @@ absl::StatusOr<ProtectionDriver::Seams> XenProtectedHost::MakeSeams(const std::s
   egress.limits_bytes = plan.limits_bytes;
   LogInfo(protection.name(), ": egress buffers: ", plan.why);
 
-  HelperCheckpointSource::Options source;
-  source.helper_program = options_.save_helper;
-  source.domid = domain.domid();
-  source.suspend_timeout = FromProto(protection.settings().suspend_timeout());
-
-  GrpcPrimaryLink::Options link;
-  link.address = protection.secondary_address();
-  link.bandwidth = bandwidth_.NewFlow(protection.settings().bandwidth_limit());
-  std::erase_if(flows_, [](const auto& flow) { return flow.second.expired(); });
-  flows_[id] = link.bandwidth;
+  const auto next = std::make_shared<NextSession>();
+  next->source.helper_program = options_.save_helper;
+  next->source.domid = domain.domid();
+  next->source.suspend_timeout = FromProto(protection.settings().suspend_timeout());
+  next->link.address = protection.secondary_address();
+  next->link.bandwidth = bandwidth_.NewFlow();
+  std::erase_if(next_sessions_, [](const auto& known) { return known.second.expired(); });
+  next_sessions_[id] = next;
+  ApplySettings(id, protection.settings());
 
   ProtectionDriver::Seams seams;
-  seams.new_link = [loop = loop_, link] { return std::make_unique<GrpcPrimaryLink>(loop, link); };
-  seams.new_source = [loop = loop_, source] { return std::make_unique<HelperCheckpointSource>(*loop, source); };
+  seams.new_link = [loop = loop_, next] { return std::make_unique<GrpcPrimaryLink>(loop, next->link); };
+  seams.new_source = [loop = loop_, next] { return std::make_unique<HelperCheckpointSource>(*loop, next->source); };
   seams.guest = std::make_unique<XenGuestControl>(xc_.get(), domain.domid());
   seams.egress = std::make_unique<PlugEgressBuffer>(kernel_, egress);
   seams.pause_turns = &pause_turns_;
@@ -119,7 +119,14 @@ absl::StatusOr<ProtectionDriver::Seams> XenProtectedHost::MakeSeams(const std::s
 }
 
 void XenProtectedHost::ApplySettings(const std::string& id, const control::v1::ProtectionSettings& settings) {
-  if (const std::shared_ptr<BandwidthShare::Flow> flow = flows_[id].lock()) flow->SetLimit(settings.bandwidth_limit());
+  const auto known = next_sessions_.find(id);
+  const std::shared_ptr<NextSession> next = known == next_sessions_.end() ? nullptr : known->second.lock();
+  if (next == nullptr) return;
+  next->link.bandwidth->SetLimit(settings.bandwidth_limit());
+  next->link.encoding_pool = settings.encoding() == control::v1::RAW ? nullptr : encoding_pool_;
+  // A record of an older agent does not have it.
+  if (settings.page_cache_bytes() > 0) next->link.page_cache_bytes_max = settings.page_cache_bytes();
+  next->source.staging_bytes_max = settings.staging_bytes_max();
 }
 
 }  // namespace romulus

@@ -8,12 +8,15 @@
 #include <string>
 #include <vector>
 
+#include "common/codec/encoding_pool.h"
 #include "common/link/bandwidth_share.h"
+#include "common/link/grpc_primary_link.h"
 #include "common/loop/event_loop.h"
 #include "common/xen/handles.h"
 #include "common/xen/xenstore.h"
 #include "netbuf/ifb_claims.h"
 #include "netbuf/plug_kernel.h"
+#include "primary/capture/helper_checkpoint_source.h"
 #include "primary/capture/helper_recovery.h"
 #include "primary/control/protected_host.h"
 #include "primary/protection/egress_watch.h"
@@ -31,6 +34,8 @@ class XenProtectedHost final : public ProtectedHost {
     uint32_t pauses_at_once = 0;
     // Of the checkpoints of all protections on the wire, in bytes per second; 0: no limit.
     uint64_t bandwidth_limit = 0;
+    // On which the checkpoints of all protections are encoded; 0: as many as there are processors, at most 4.
+    uint32_t encoding_threads = 0;
   };
 
   // FAILED_PRECONDITION where this is no Xen dom0. `loop` outlives it.
@@ -56,7 +61,13 @@ class XenProtectedHost final : public ProtectedHost {
   const std::shared_ptr<PlugKernel> kernel_;
   PauseTurns pause_turns_;
   BandwidthShare bandwidth_;
-  std::map<std::string, std::weak_ptr<BandwidthShare::Flow>> flows_;  // By protection; those that are gone, too.
+  const std::shared_ptr<EncodingPool> encoding_pool_;
+  // What the next session of a protection is made with.
+  struct NextSession {
+    GrpcPrimaryLink::Options link;
+    HelperCheckpointSource::Options source;
+  };
+  std::map<std::string, std::weak_ptr<NextSession>> next_sessions_;  // By protection; those that are gone, too.
   const std::shared_ptr<int> egress_watches_ = std::make_shared<int>(0);
   std::map<uint32_t, std::unique_ptr<HelperRecovery>> recoveries_;  // By domain id.
 };

@@ -38,7 +38,8 @@ class ProtectedHost {
                                                             const replication::v1::DomainDescription& domain) = 0;
 
   // The settings of a protection whose seams were made have been changed, on record: what of them concerns what is
-  // behind the seams (bandwidth_limit) takes effect.
+  // behind the seams takes effect: at once (bandwidth_limit), or with the next session
+  // (encoding, page_cache_bytes, staging_bytes_max).
   virtual void ApplySettings(const std::string& id, const control::v1::ProtectionSettings& settings) = 0;
 };
 

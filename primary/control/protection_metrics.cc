@@ -44,6 +44,8 @@ void AddCheckpoints(const std::string& id, const ProtectionStatus& status, Metri
   families.Counter("romulus_early_checkpoints_total",
                    "Checkpoints taken before the interval was over, because output filled half of a buffer.", labels,
                    Number(status.egress().early_checkpoints()));
+  families.Counter("romulus_oversized_checkpoints_total", "Checkpoints that were larger than the staging bound.",
+                   labels, Number(status.oversized_checkpoints()));
   families.Counter("romulus_sessions_total", "Sessions opened.", labels, Number(status.sessions()));
   if (status.has_last_commit_age()) {
     families.Gauge("romulus_recovery_point_age_seconds", "Age of the state that a takeover now would resume.", labels,
@@ -91,6 +93,32 @@ void AddPacing(const std::string& id, const PacingStatus& pacing, MetricFamilies
     families.Gauge("romulus_pacing_goal_missed", "1 for a goal that the last 128 epochs did not keep.",
                    {{"protection", id}, {"goal", control::v1::PacingBound_Name(goal)}}, missed ? 1 : 0);
   }
+}
+
+void AddEncoding(const std::string& id, const control::v1::EncodingStatus& encoding, MetricFamilies& families) {
+  const Labels labels = {{"protection", id}};
+  families.Gauge("romulus_encoded", "1: checkpoints are encoded for the wire, 0: they are sent as they are.", labels,
+                 encoding.codec() == replication::v1::PAGE_BLOCKS ? 1 : 0);
+  families.Counter("romulus_encoding_captured_bytes_total",
+                   "Bytes of checkpoints that were encoded; starts anew with each session.", labels,
+                   Number(encoding.captured_bytes()));
+  families.Counter("romulus_encoding_encoded_bytes_total", "What they were encoded to; starts anew with each session.",
+                   labels, Number(encoding.encoded_bytes()));
+  for (const auto& [kind, pages] :
+       {std::pair("zero", encoding.zero_pages()), std::pair("unchanged", encoding.unchanged_pages()),
+        std::pair("patched", encoding.patched_pages()), std::pair("sparse", encoding.sparse_pages()),
+        std::pair("literal", encoding.literal_pages())}) {
+    families.Counter("romulus_encoding_pages_total",
+                     "Pages by what the encoding made of them; starts anew with each session.",
+                     {{"protection", id}, {"kind", kind}}, Number(pages));
+  }
+  families.Gauge("romulus_page_cache_bytes", "Memory in use for the pages that both ends know.", labels,
+                 Number(encoding.page_cache_bytes()));
+  families.Counter("romulus_checkpoints_resent_total",
+                   "Checkpoints sent twice because the secondary could not decode them; starts anew with each session.",
+                   labels, Number(encoding.checkpoints_resent()));
+  families.Counter("romulus_encode_seconds_total", "Processor time of encoding; starts anew with each session.", labels,
+                   Seconds(encoding.encode_time()));
 }
 
 void AddPauseParts(const std::string& id, const control::v1::PauseSpreads& parts, MetricFamilies& families) {
@@ -144,6 +172,7 @@ void AddProtectionMetrics(const std::vector<Protection>& protections, MetricFami
                    Number(protection.generation()));
     AddCheckpoints(id, protection.status(), families);
     AddPacing(id, protection.status().pacing(), families);
+    AddEncoding(id, protection.status().encoding(), families);
     AddPauseParts(id, protection.status().pause_parts(), families);
     for (const VifEgressStatus& vif : protection.status().egress().vifs()) AddVif(id, vif, families);
   }

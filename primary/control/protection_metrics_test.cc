@@ -35,6 +35,14 @@ control::v1::Protection Example() {
   *status.mutable_pause_parts()->mutable_page_copy() = Spread(125, 250, 500);
   status.mutable_checkpoint_bytes()->set_p99(4096000);
   status.mutable_checkpoint_wire_bytes()->set_p99(512000);
+  control::v1::EncodingStatus& encoding = *status.mutable_encoding();
+  encoding.set_codec(replication::v1::PAGE_BLOCKS);
+  encoding.set_captured_bytes(8000);
+  encoding.set_encoded_bytes(1000);
+  encoding.set_patched_pages(17);
+  encoding.set_page_cache_bytes(1 << 26);
+  encoding.set_checkpoints_resent(1);
+  *encoding.mutable_encode_time() = ToProto(Milliseconds(250));
   *status.mutable_pacing()->mutable_interval() = ToProto(Milliseconds(62) + absl::Microseconds(500));
   status.mutable_pacing()->set_bound(control::v1::OUTPUT_DELAY_GOAL);
   status.mutable_pacing()->add_missed(control::v1::PAUSE_SHARE_GOAL);
@@ -42,6 +50,7 @@ control::v1::Protection Example() {
   status.set_dirty_pages_p50(350);
   status.set_sent_bytes(5'000'000'000'000);
   status.set_staged_bytes(1 << 20);
+  status.set_oversized_checkpoints(4);
   status.set_sessions(2);
   status.mutable_egress()->set_early_checkpoints(7);
   control::v1::VifEgressStatus& vif = *status.mutable_egress()->add_vifs();
@@ -73,6 +82,7 @@ TEST(ProtectionMetrics, SayWhatTheStatusSays) {
            "# TYPE romulus_checkpoints_committed_total counter",
            "romulus_checkpoints_committed_total{protection=\"web-1\"} 1041",
            "romulus_early_checkpoints_total{protection=\"web-1\"} 7",
+           "romulus_oversized_checkpoints_total{protection=\"web-1\"} 4",
            "romulus_sessions_total{protection=\"web-1\"} 2",
            "romulus_recovery_point_age_seconds{protection=\"web-1\"} 1.125",
            "romulus_pause_seconds{protection=\"web-1\",quantile=\"0.5\"} 0.125",
@@ -83,6 +93,14 @@ TEST(ProtectionMetrics, SayWhatTheStatusSays) {
            "romulus_checkpoint_bytes{protection=\"web-1\",quantile=\"0.99\"} 4096000",
            "romulus_checkpoint_wire_bytes{protection=\"web-1\",quantile=\"0.99\"} 512000",
            "romulus_interval_seconds{protection=\"web-1\"} 0.0625",
+           "romulus_encoded{protection=\"web-1\"} 1",
+           "romulus_encoding_captured_bytes_total{protection=\"web-1\"} 8000",
+           "romulus_encoding_encoded_bytes_total{protection=\"web-1\"} 1000",
+           "romulus_encoding_pages_total{protection=\"web-1\",kind=\"patched\"} 17",
+           "romulus_encoding_pages_total{protection=\"web-1\",kind=\"zero\"} 0",
+           "romulus_page_cache_bytes{protection=\"web-1\"} 67108864",
+           "romulus_checkpoints_resent_total{protection=\"web-1\"} 1",
+           "romulus_encode_seconds_total{protection=\"web-1\"} 0.25",
            "romulus_pause_share{protection=\"web-1\"} 0.25",
            "romulus_pacing_bound{protection=\"web-1\",bound=\"OUTPUT_DELAY_GOAL\"} 1",
            "romulus_pacing_bound{protection=\"web-1\",bound=\"FLOOR\"} 0",

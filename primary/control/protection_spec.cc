@@ -28,8 +28,16 @@ constexpr double kPauseShareMax = 0.9;
 constexpr uint64_t kBandwidthLimitMin = 64 << 10;
 constexpr uint64_t kBandwidthLimitMax = uint64_t{1} << 40;
 
+constexpr uint64_t kPageCacheBytesDefault = 64 << 20;
+constexpr uint64_t kPageCacheBytesMin = 4 << 10;
+constexpr uint64_t kPageCacheBytesMax = uint64_t{16} << 30;
+
+constexpr uint64_t kStagingBytesMin = 1 << 20;
+constexpr uint64_t kStagingBytesMax = uint64_t{1} << 40;
+
 constexpr char kChangeable[] =
-    "settings.interval, settings.pacing_goal, settings.secondary_loss_policy, settings.bandwidth_limit, generation";
+    "settings.interval, settings.pacing_goal, settings.secondary_loss_policy, settings.bandwidth_limit, "
+    "settings.encoding, settings.page_cache_bytes, settings.staging_bytes_max, generation";
 
 absl::Status Invalid(const char* field, const std::string& problem) {
   return absl::InvalidArgumentError(absl::StrCat(field, ": ", problem));
@@ -67,6 +75,8 @@ void FillDefaults(ProtectionSettings& settings) {
   Default(*settings.mutable_heartbeat_interval(), absl::Milliseconds(500));
   Default(*settings.mutable_link_timeout(), absl::Seconds(2));
   Default(*settings.mutable_suspend_timeout(), absl::Seconds(10));
+  if (settings.encoding() == control::v1::ENCODING_UNSPECIFIED) settings.set_encoding(control::v1::ADAPTIVE);
+  if (settings.page_cache_bytes() == 0) settings.set_page_cache_bytes(kPageCacheBytesDefault);
   if (settings.stream_mode() == replication::v1::STREAM_MODE_UNSPECIFIED) {
     settings.set_stream_mode(replication::v1::REMUS);
   }
@@ -126,6 +136,15 @@ absl::Status CheckSettings(const ProtectionSettings& settings) {
                    "RUN_UNPROTECTED with ON_LINK_LOSS would let both hosts run the guest after a mere link failure: "
                    "choose HOLD_OUTPUT or PAUSE_GUEST");
   }
+  if (!control::v1::Encoding_IsValid(settings.encoding())) return Invalid("settings.encoding", "ADAPTIVE or RAW");
+  if (settings.page_cache_bytes() < kPageCacheBytesMin || settings.page_cache_bytes() > kPageCacheBytesMax) {
+    return Invalid("settings.page_cache_bytes",
+                   "0 (64 MiB), or from 4 KiB to 16 GiB; for no page cache at all set settings.encoding to RAW");
+  }
+  const uint64_t staging = settings.staging_bytes_max();
+  if (staging != 0 && (staging < kStagingBytesMin || staging > kStagingBytesMax)) {
+    return Invalid("settings.staging_bytes_max", "0 (every page of the guest once), or from 1 MiB to 1 TiB");
+  }
   const uint64_t bandwidth = settings.bandwidth_limit();
   if (bandwidth != 0 && (bandwidth < kBandwidthLimitMin || bandwidth > kBandwidthLimitMax)) {
     return Invalid("settings.bandwidth_limit", "0 (no limit), or from 64 KiB to 1 TiB, in bytes per second");
@@ -166,6 +185,12 @@ absl::Status ApplyUpdate(const control::v1::UpdateProtectionRequest& update, Pro
     } else if (path == "settings.pacing_goal") {
       changed.mutable_settings()->clear_pacing_goal();
       if (settings.has_pacing_goal()) *changed.mutable_settings()->mutable_pacing_goal() = settings.pacing_goal();
+    } else if (path == "settings.encoding") {
+      changed.mutable_settings()->set_encoding(settings.encoding());
+    } else if (path == "settings.page_cache_bytes") {
+      changed.mutable_settings()->set_page_cache_bytes(settings.page_cache_bytes());
+    } else if (path == "settings.staging_bytes_max") {
+      changed.mutable_settings()->set_staging_bytes_max(settings.staging_bytes_max());
     } else if (path == "settings.bandwidth_limit") {
       changed.mutable_settings()->set_bandwidth_limit(settings.bandwidth_limit());
     } else if (path == "settings.secondary_loss_policy") {

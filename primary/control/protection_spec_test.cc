@@ -74,6 +74,32 @@ TEST(ProtectionSpec, ABandwidthLimitIsOneThatALinkCanHave) {
   }
 }
 
+TEST(ProtectionSpec, TheEncodingAdaptsUnlessItIsForced) {
+  Protection protection = Minimal();
+  ASSERT_TRUE(CompleteAndCheck(protection).ok());
+  EXPECT_EQ(protection.settings().encoding(), control::v1::ADAPTIVE);
+  EXPECT_EQ(protection.settings().page_cache_bytes(), 64 << 20);
+  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+  EXPECT_EQ(Check([](Protection& p) { p.mutable_settings()->set_encoding(control::v1::RAW); }), absl::StatusCode::kOk);
+  EXPECT_EQ(Check([](Protection& p) { p.mutable_settings()->set_encoding(static_cast<control::v1::Encoding>(9)); }),
+            kInvalid);
+  for (uint64_t bytes : {uint64_t{4095}, (uint64_t{16} << 30) + 1}) {
+    EXPECT_EQ(Check([&](Protection& p) { p.mutable_settings()->set_page_cache_bytes(bytes); }), kInvalid) << bytes;
+  }
+}
+
+TEST(ProtectionSpec, TheStagingBoundIsThatOfACheckpoint) {
+  for (uint64_t bytes : {uint64_t{1}, (uint64_t{1} << 20) - 1, (uint64_t{1} << 40) + 1}) {
+    EXPECT_EQ(Check([&](Protection& p) { p.mutable_settings()->set_staging_bytes_max(bytes); }),
+              absl::StatusCode::kInvalidArgument)
+        << bytes;
+  }
+  for (uint64_t bytes : {uint64_t{0}, uint64_t{1} << 20, uint64_t{1} << 40}) {
+    EXPECT_EQ(Check([&](Protection& p) { p.mutable_settings()->set_staging_bytes_max(bytes); }), absl::StatusCode::kOk)
+        << bytes;
+  }
+}
+
 TEST(ProtectionSpec, APacingGoalNamesWhatToKeepAndTheRangeToKeepItIn) {
   Protection protection = Minimal();
   protection.mutable_settings()->mutable_pacing_goal()->set_pause_share(0.1);
@@ -168,6 +194,16 @@ TEST_F(UpdateTest, TheBandwidthLimitIsSetAndTakenAway) {
   update_.mutable_protection()->mutable_settings()->clear_bandwidth_limit();
   ASSERT_TRUE(ApplyUpdate(update_, protection_).ok());
   EXPECT_EQ(protection_.settings().bandwidth_limit(), 0);
+}
+
+TEST_F(UpdateTest, TheEncodingIsChanged) {
+  update_.mutable_update_mask()->add_paths("settings.encoding");
+  update_.mutable_update_mask()->add_paths("settings.page_cache_bytes");
+  update_.mutable_protection()->mutable_settings()->set_encoding(control::v1::RAW);
+  update_.mutable_protection()->mutable_settings()->set_page_cache_bytes(1 << 20);
+  ASSERT_TRUE(ApplyUpdate(update_, protection_).ok());
+  EXPECT_EQ(protection_.settings().encoding(), control::v1::RAW);
+  EXPECT_EQ(protection_.settings().page_cache_bytes(), 1 << 20);
 }
 
 TEST_F(UpdateTest, ALowerGenerationIsRefusedAndAHigherOneTaken) {

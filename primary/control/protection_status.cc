@@ -85,6 +85,34 @@ protection::Pacing PacingFromProto(const control::v1::ProtectionSettings& settin
   return pacing;
 }
 
+control::v1::EncodingStatus EncodingToProto(const LinkEncoding& encoding) {
+  control::v1::EncodingStatus proto;
+  proto.set_codec(encoding.codec);
+  const EncodingCounts& counts = encoding.counts;
+  proto.set_captured_bytes(counts.raw_bytes);
+  proto.set_encoded_bytes(counts.encoded_bytes);
+  if (counts.encoded_bytes > 0) {
+    proto.set_ratio(static_cast<double>(counts.raw_bytes) / static_cast<double>(counts.encoded_bytes));
+  }
+  proto.set_zero_pages(counts.zero_pages);
+  proto.set_unchanged_pages(counts.unchanged_pages);
+  proto.set_patched_pages(counts.patched_pages);
+  proto.set_sparse_pages(counts.sparse_pages);
+  proto.set_literal_pages(counts.literal_pages);
+  constexpr const char* kMethods[block_format::kEncodings] = {"raw", "lz4", "zstd"};
+  for (size_t i = 0; i < block_format::kEncodings; ++i) {
+    if (counts.by_encoding[i].bytes == 0) continue;
+    control::v1::CompressionStatus& compression = *proto.add_compressions();
+    compression.set_method(kMethods[i]);
+    compression.set_bytes(counts.by_encoding[i].bytes);
+    compression.set_coded_bytes(counts.by_encoding[i].coded_bytes);
+  }
+  proto.set_page_cache_bytes(encoding.page_cache_bytes);
+  proto.set_checkpoints_resent(encoding.checkpoints_resent);
+  *proto.mutable_encode_time() = ToProto(absl::Nanoseconds(static_cast<int64_t>(counts.encode_ns)));
+  return proto;
+}
+
 control::v1::EgressStatus EgressToProto(const ProtectionDriver::Status& status) {
   control::v1::EgressStatus egress;
   egress.set_held_packets(status.egress.held_packets);
@@ -163,6 +191,8 @@ control::v1::ProtectionStatus ToProto(const ProtectionDriver::Status& status, ab
   *proto.mutable_commit() = SpreadToProto(status.commit_ns);
   *proto.mutable_checkpoint_bytes() = ToCounts(status.checkpoint_bytes);
   *proto.mutable_checkpoint_wire_bytes() = ToCounts(status.checkpoint_wire_bytes);
+  *proto.mutable_encoding() = EncodingToProto(status.encoding);
+  proto.set_oversized_checkpoints(status.oversized_checkpoints);
   return proto;
 }
 

@@ -322,6 +322,7 @@ void ProtectionDriver::OnMessage(const SecondaryMessage& message) {
       return Post(event::StandbyFailed{message.standby_failed().reason()});
     case SecondaryMessage::kHeartbeat:
     case SecondaryMessage::kDirtyPageList:
+    case SecondaryMessage::kResendCheckpoint:
     case SecondaryMessage::BODY_NOT_SET:
       return Post(event::PeerMisbehaved{absl::StrCat("message of kind ", static_cast<int>(message.body_case()))});
   }
@@ -469,7 +470,10 @@ ProtectionDriver::Status ProtectionDriver::status() {
   status.checkpoint_wire_bytes = wire_bytes_.spread();
   status.dirty_pages_last = dirty_pages_last_;
   status.oversized_checkpoints = oversized_before_ + oversized_;
-  if (link_ != nullptr) status.sent_bytes = link_->link->sent_bytes();
+  if (link_ != nullptr) {
+    status.sent_bytes = link_->link->sent_bytes();
+    status.encoding = link_->link->encoding();
+  }
   for (const auto& [epoch, checkpoint] : uncommitted_) {
     if (epoch > 1) status.staged_bytes += checkpoint.captured.length;
   }

@@ -103,6 +103,7 @@ class ProtectionDriver {
     RecentSpread::Spread checkpoint_wire_bytes;
     uint64_t dirty_pages_last = 0;
     uint64_t sent_bytes = 0;  // In this session.
+    LinkEncoding encoding;    // Of this session.
     uint64_t staged_bytes = 0;
     double checkpoints_per_second = 0;   // Over the last 1024 checkpoints of this session.
     uint64_t oversized_checkpoints = 0;  // Over all sessions: that did not fit into the staging bound.
