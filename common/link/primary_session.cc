@@ -256,10 +256,15 @@ void PrimarySession::OnWriteDone(bool ok) {
 }
 
 void PrimarySession::OnDone(const grpc::Status& status) {
-  std::shared_ptr<PrimarySession> self;  // Goes after the lock.
-  const std::lock_guard<std::mutex> lock(mutex_);
-  self = std::move(self_);
-  CloseLocked(Explain(status));
+  std::shared_ptr<PrimarySession> self;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    self = std::move(self_);
+    CloseLocked(Explain(status));
+  }
+  // This object may go with `self`, and with it the process's last channel, which ends gRPC's callback threads: on one
+  // of them (here) it would free the completion queue under its own feet ("assertion failed: prior > 0", gRPC 1.51).
+  std::thread([self = std::move(self)]() mutable { self.reset(); }).detach();
 }
 
 absl::Duration PrimarySession::Tick(absl::Duration now) {
