@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -81,11 +82,15 @@ TEST(BlockPool, GivesBackWhatNobodyHasNeededForAPeriod) {
   EXPECT_EQ(pool->held_bytes(), 2 * kBlock) << "one extraordinary checkpoint's memory stays for good";
   // What is needed now and then in each period stays.
   Use(20);
+  size_t least = pool->held_bytes();
   for (int period = 0; period < 4; ++period) {
-    for (size_t i = 0; i < BlockPool::kPeriod / 4; ++i) Use(2);
+    for (size_t i = 0; i < BlockPool::kPeriod / 4; ++i) {
+      Use(2);
+      least = std::min(least, pool->held_bytes());
+    }
     Use(20);
   }
-  EXPECT_EQ(pool->held_bytes(), 20 * kBlock);
+  EXPECT_EQ(least, 20 * kBlock);
   pool->Trim();
   EXPECT_EQ(pool->held_bytes(), 0);
 }
