@@ -42,6 +42,9 @@ class ReleasingEarlyHost final : public ProtectedHost {
     if (seams.ok()) seams->egress = std::make_unique<ReleaseEarlyEgressBuffer>(std::move(seams->egress));
     return seams;
   }
+  void ApplySettings(const std::string& id, const control::v1::ProtectionSettings& settings) override {
+    host_->ApplySettings(id, settings);
+  }
 
  private:
   const std::unique_ptr<ProtectedHost> host_;
