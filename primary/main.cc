@@ -45,8 +45,8 @@ ABSL_FLAG(uint32_t, encoding_threads, 0,
           "threads on which the checkpoints of all protections are encoded for the wire; 0: as many as there are "
           "processors, at most 4");
 ABSL_FLAG(std::string, epoch_trace, "",
-          "file that gets a line per committed checkpoint: the parts of the pause, commit and output delay in "
-          "microseconds, pages, bytes; default: none");
+          "file that gets a line per committed checkpoint, in columns that its first line names: the parts of the pause, "
+          "commit and output delay in microseconds, pages, bytes; default: none (WatchEpochs gives the same)");
 
 namespace romulus {
 namespace {

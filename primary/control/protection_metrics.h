@@ -9,7 +9,7 @@
 namespace romulus {
 
 // What the control API says of the protections, as metrics; README.md's "Metrics" lists them. Labels: protection (the
-// <id> of its name), phase, vif, quantile.
+// <id> of its name), phase, vif, quantile, part (of the pause), bound and goal (of the pacing), kind (of encoded page).
 void AddProtectionMetrics(const std::vector<control::v1::Protection>& protections, MetricFamilies& families);
 
 }  // namespace romulus

@@ -108,7 +108,6 @@ absl::StatusOr<ProtectionRegistry::Entry*> ProtectionRegistry::MakeEntry(
   open_session.set_stream_mode(spec.settings().stream_mode());
   *open_session.mutable_domain() = domain;
   *open_session.mutable_primary_host() = *std::move(compatibility);
-  open_session.add_codecs(replication::v1::RAW);
   open_session.set_heartbeat_interval_ms(
       static_cast<uint32_t>(absl::ToInt64Milliseconds(FromProto(spec.settings().heartbeat_interval()))));
 

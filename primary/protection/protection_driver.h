@@ -62,7 +62,8 @@ class ProtectionDriver {
   using Done = std::function<void(absl::Status)>;
 
   // `protection`: the resource name, the key in the store. `open_session` is what a session is opened with; interval,
-  // timeout and policies come from `config`, its heartbeat_interval_ms, domain, host and codecs from the caller.
+  // timeout and policies come from `config`, its heartbeat_interval_ms, domain and host from the caller, its codecs from
+  // the link.
   // `record_detail` is kept in the store while the protection lives, and emptied when it has ended: a record with
   // detail is a protection to be recovered after a restart. It must not be empty.
   ProtectionDriver(std::string protection, const protection::Config& config,
