@@ -17,7 +17,7 @@ def fuzz_target(name, deps):
     corpus = native.glob(["corpus/" + name + "/*"])
     native.cc_test(
         name = name + "_test",
-        size = "small",
+        size = "medium",
         srcs = ["replay_main.cc"],
         args = [native.package_name() + "/corpus/" + name] if corpus else [],
         data = corpus,
