@@ -3,7 +3,7 @@ had sent by then according to the guest memory in it, and when each commit was o
 
 It asks neither agent: it reads the primary's cable, reassembles TCP, HTTP/2 and gRPC, decodes the protocol's messages,
 and looks in the checkpoints' bytes for the page of memory in which the guest's numbered sender (guest/numbered_sender.cc)
-notes every frame before it sends it.
+notes every frame before it sends it. For that the checkpoints have to be sent RAW.
 """
 
 import collections
@@ -52,9 +52,14 @@ class Session:
             self._emit(Event(at_ns, "opened", 0, []))
         elif kind == "checkpoint_data":
             self._look(self._end + message.checkpoint_data.payload)
+            if message.checkpoint_data.HasField("trailer"):
+                self._whole(message.checkpoint_data.epoch, at_ns)
         elif kind == "checkpoint_trailer":
-            self._end = b""
-            self._emit(Event(at_ns, "checkpoint", message.checkpoint_trailer.epoch, list(self._known)))
+            self._whole(message.checkpoint_trailer.epoch, at_ns)
+
+    def _whole(self, epoch, at_ns):
+        self._end = b""
+        self._emit(Event(at_ns, "checkpoint", epoch, list(self._known)))
 
     def _look(self, data):
         at = -1
