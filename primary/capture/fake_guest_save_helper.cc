@@ -75,6 +75,11 @@ class FakeGuestImage final : public GuestImage {
   }
   const FrameMap& frames() const override { return frames_; }
   absl::StatusOr<uint64_t> CountDirty() override { return static_cast<uint64_t>(__builtin_popcount(guest_.dirty)); }
+  absl::StatusOr<absl::Span<const uint64_t>> LookAtDirty() override {
+    bitmap_ = guest_.dirty;
+    if (absl::Status status = Take(static_cast<uint32_t>(bitmap_)); !status.ok()) return status;
+    return absl::MakeConstSpan(&bitmap_, 1);
+  }
   absl::StatusOr<absl::Span<const uint64_t>> TakeDirty(bool) override {
     bitmap_ = guest_.dirty.exchange(0);
     if (absl::Status status = Take(static_cast<uint32_t>(bitmap_)); !status.ok()) return status;

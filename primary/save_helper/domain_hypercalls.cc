@@ -154,7 +154,7 @@ absl::StatusOr<uint64_t> DomainHypercalls::CountDirty() {
   return static_cast<uint64_t>(domctl.u.shadow_op.stats.dirty_count);
 }
 
-absl::StatusOr<absl::Span<const uint64_t>> DomainHypercalls::TakeDirty(uint64_t frames, bool final) {
+absl::StatusOr<absl::Span<const uint64_t>> DomainHypercalls::Dirty(uint64_t frames, bool reset, bool final) {
   const uint64_t words = (frames + 63) / 64;
   if (state_->bitmap.size() < words * sizeof(uint64_t) &&
       !state_->bitmap.Allocate(state_->call.get(), words * sizeof(uint64_t))) {
@@ -165,7 +165,7 @@ absl::StatusOr<absl::Span<const uint64_t>> DomainHypercalls::TakeDirty(uint64_t 
   xen_domctl& domctl = state_->domctl();
   memset(&domctl, 0, sizeof(domctl));
   domctl.cmd = XEN_DOMCTL_shadow_op;
-  domctl.u.shadow_op.op = XEN_DOMCTL_SHADOW_OP_CLEAN;
+  domctl.u.shadow_op.op = reset ? XEN_DOMCTL_SHADOW_OP_CLEAN : XEN_DOMCTL_SHADOW_OP_PEEK;
   domctl.u.shadow_op.mode = final ? XEN_DOMCTL_SHADOW_LOGDIRTY_FINAL : 0;
   set_xen_guest_handle_raw(domctl.u.shadow_op.dirty_bitmap, reinterpret_cast<uint8_t*>(bitmap));
   domctl.u.shadow_op.pages = frames;

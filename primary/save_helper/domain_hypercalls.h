@@ -38,8 +38,10 @@ class DomainHypercalls {
   // Dirty pages are tracked from now on, also where somebody tracked them before. UNIMPLEMENTED: not on this domain.
   absl::Status EnableLogDirty();
   absl::StatusOr<uint64_t> CountDirty();
-  // Bit i of word j is frame 64 j + i, for the frames below `frames`. Valid until the next call.
-  absl::StatusOr<absl::Span<const uint64_t>> TakeDirty(uint64_t frames, bool final);
+  // Bit i of word j is frame 64 j + i, for the frames below `frames`. Valid until the next call. `reset`: tracking
+  // starts anew (CLEAN), else what is dirty stays so, untracked (PEEK). `final`: also frames that the hypervisor itself
+  // has open for writing.
+  absl::StatusOr<absl::Span<const uint64_t>> Dirty(uint64_t frames, bool reset, bool final);
 
   absl::StatusOr<CheckpointWriter::TscInfo> Tsc();
   absl::StatusOr<uint64_t> HvmParam(uint32_t index);

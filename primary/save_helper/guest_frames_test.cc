@@ -13,6 +13,7 @@
 #include "primary/save_helper/frame_map.h"
 #include "primary/save_helper/populated_frames.h"
 #include "primary/save_helper/seeding_rounds.h"
+#include "primary/save_helper/tracking_resets.h"
 
 namespace romulus {
 namespace {
@@ -119,6 +120,48 @@ TEST(SeedingRoundsTest, EndsWhenItConvergesOrWillNot) {
   SeedingRounds busy;
   EXPECT_TRUE(busy.AnotherRound(1, 3000));
   EXPECT_FALSE(busy.AnotherRound(2, 3000)) << "no progress";
+}
+
+// What each of `count` checkpoints does: R, a reset, or "-". `dirtied(n)`: pages that epoch n writes; `others`: others
+// each time, else the same.
+std::string Resets(TrackingResets resets, int count, uint64_t dirtied, bool others) {
+  std::string story;
+  uint64_t since_reset = 0;
+  for (int n = 0; n < count; ++n) {
+    since_reset = others ? since_reset + dirtied : dirtied;
+    const bool reset = resets.ResetNext(since_reset);
+    resets.OnTaken(reset, since_reset);
+    if (reset) since_reset = 0;
+    story += reset ? 'R' : '-';
+  }
+  return story;
+}
+
+TEST(TrackingResetsTest, AGuestThatWritesTheSamePagesIsHardlyEverTrackedAnew) {
+  EXPECT_EQ(Resets(TrackingResets(), 66, 470, false), "R" + std::string(63, '-') + "R-");
+}
+
+TEST(TrackingResetsTest, AGuestThatWritesOtherPagesIsTrackedAnewAndTriedLessAndLessOften) {
+  EXPECT_EQ(Resets(TrackingResets(), 30, 5000, true),
+            "R-R"
+            "R"
+            "-R"
+            "RR"
+            "-R"
+            "RRRR"
+            "-R"
+            "RRRRRRRR"
+            "-R"
+            "RRRR");
+}
+
+TEST(TrackingResetsTest, AFewPagesMoreAreNoReason) {
+  TrackingResets resets;
+  resets.OnTaken(true, 9000);
+  EXPECT_FALSE(resets.ResetNext(470)) << "nothing is known yet";
+  resets.OnTaken(false, 470);
+  EXPECT_FALSE(resets.ResetNext(TrackingResets::Allowed(470)));
+  EXPECT_TRUE(resets.ResetNext(TrackingResets::Allowed(470) + 1));
 }
 
 }  // namespace

@@ -16,7 +16,7 @@ namespace romulus {
 //
 // Call order: Describe, Begin, (CountDirty, TakeDirty, AddTypes)*, then for each checkpoint
 //   guest runs        PrepareState, CountDirty
-//   guest suspended   CheckMemoryMap, TakeDirty(final), AddTypes*, ReadState
+//   guest suspended   CheckMemoryMap, TakeDirty or LookAtDirty, AddTypes*, ReadState
 // What is wanted while the guest is suspended allocates nothing. Errors: NOT_FOUND: the domain is gone; UNIMPLEMENTED:
 // the hypervisor can't track this domain's dirty pages; ABORTED: the guest's memory map has changed since Begin, so
 // that its pages can't be told from it any more; others: the hypervisor's.
@@ -51,6 +51,8 @@ class GuestImage {
   // The frames that were written to since the last call (or Begin), as a bitmap (dirty_frames.h), which is valid until
   // the next call. `final`: the guest is suspended; also those that the hypervisor itself has open for writing.
   virtual absl::StatusOr<absl::Span<const uint64_t>> TakeDirty(bool final) = 0;
+  // As TakeDirty(final), but what it gives comes up again, with all that is written until the next TakeDirty.
+  virtual absl::StatusOr<absl::Span<const uint64_t>> LookAtDirty() = 0;
   // Replaces up to CheckpointWriter::kPagesInRecordMax frame numbers by entries with their types. ABORTED: one has
   // contents, but is not of frames().
   virtual absl::Status AddTypes(absl::Span<uint64_t> frames) = 0;

@@ -130,6 +130,7 @@ absl::Status SaveLoop::Prepare(StagingMemory& staging) {
   if (absl::Status status = image_.PrepareState(); !status.ok()) return status;
   const absl::StatusOr<uint64_t> dirty = image_.CountDirty();
   if (!dirty.ok()) return dirty.status();
+  reset_tracking_ = resets_.ResetNext(*dirty);
   const uint64_t pages = std::min(*dirty + kPagesUntilSuspended, image_.frames().size());
   const size_t needed = pages * kBytesPerPage + kStateReserve;
   // One extraordinary checkpoint does not take its memory for good.
@@ -148,7 +149,8 @@ absl::StatusOr<SaveSession::Copied> SaveLoop::CopySuspended(size_t file) {
   staging_[file].Rewind();
   const absl::Duration begun = now_();
   if (absl::Status status = image_.CheckMemoryMap(); !status.ok()) return status;
-  const absl::StatusOr<absl::Span<const uint64_t>> bitmap = image_.TakeDirty(/*final=*/true);
+  const absl::StatusOr<absl::Span<const uint64_t>> bitmap =
+      reset_tracking_ ? image_.TakeDirty(/*final=*/true) : image_.LookAtDirty();
   if (!bitmap.ok()) return bitmap.status();
   const absl::Duration bitmap_taken = now_();
   if (absl::Status status = WriteDirtyPages(*bitmap, writer); !status.ok()) return status;
@@ -167,6 +169,7 @@ absl::StatusOr<SaveSession::Copied> SaveLoop::CopySuspended(size_t file) {
   if (copied.length > staging_bytes_max_) ++oversized_;
   copied.oversized = oversized_;
   copied.pages = writer.page_count();
+  resets_.OnTaken(reset_tracking_, copied.pages);
   return copied;
 }
 

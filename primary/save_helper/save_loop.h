@@ -17,6 +17,7 @@
 #include "primary/save_helper/save_session.h"
 #include "primary/save_helper/seeding_pipe.h"
 #include "primary/save_helper/staging_memory.h"
+#include "primary/save_helper/tracking_resets.h"
 
 namespace romulus {
 
@@ -56,6 +57,8 @@ class SaveLoop {
   const size_t staging_bytes_max_;
   const std::function<absl::Duration()> now_;
   std::array<CheckpointWriter, 2> writers_;
+  TrackingResets resets_;
+  bool reset_tracking_ = true;  // At the next checkpoint.
   std::vector<uint64_t> batch_;
   uint64_t oversized_ = 0;
 };

@@ -127,6 +127,13 @@ class SaveLoopTest : public testing::Test, public SuspendableGuest, public Guest
     }
     return taken_;
   }
+  absl::StatusOr<absl::Span<const uint64_t>> LookAtDirty() override {
+    ++looks_;
+    const std::vector<uint64_t> kept = bitmap_;
+    const auto taken = TakeDirty(/*final=*/true);
+    bitmap_ = kept;
+    return taken;
+  }
   absl::Status AddTypes(absl::Span<uint64_t>) override { return absl::OkStatus(); }
   absl::Status CheckMemoryMap() override {
     EXPECT_TRUE(suspended_);
@@ -159,6 +166,7 @@ class SaveLoopTest : public testing::Test, public SuspendableGuest, public Guest
   uint64_t checkpoints_ = 4;
   uint64_t map_changes_at_ = 0;
   size_t dirty_pages_ = 7;
+  int looks_ = 0;
   std::string story_, live_;
   std::map<uint64_t, std::string> staged_;
 };
@@ -185,6 +193,15 @@ TEST_F(SaveLoopTest, TheLiveCopyAndTheFirstFileAreOneCheckpointAndEachLaterFileI
     EXPECT_NE(Staged(each).find(std::string(kPageBytes, 'm')), std::string::npos);
   }
   EXPECT_EQ(story_, "suspend resume suspend resume suspend resume suspend resume ");
+}
+
+TEST_F(SaveLoopTest, WithoutAResetOfTheTrackingACheckpointHasWhatWasWrittenSinceTheLastOne) {
+  Dirty(200, 3);  // Before checkpoint 1, in which tracking is reset.
+  Run();
+  const std::vector<helper::v1::Captured> captured = AllCaptured();
+  ASSERT_EQ(captured.size(), 4);
+  EXPECT_EQ(looks_, 3);
+  for (size_t i = 1; i < 4; ++i) EXPECT_EQ(captured[i].dirty_pages(), 7) << i;
 }
 
 TEST_F(SaveLoopTest, AMemoryMapThatHasChangedIsNotCopied) {

@@ -160,7 +160,11 @@ void XenGuestImage::UnmapAll() {
 absl::StatusOr<uint64_t> XenGuestImage::CountDirty() { return hypercalls_.CountDirty(); }
 
 absl::StatusOr<absl::Span<const uint64_t>> XenGuestImage::TakeDirty(bool final) {
-  return hypercalls_.TakeDirty(frame_numbers_, final);
+  return hypercalls_.Dirty(frame_numbers_, /*reset=*/true, final);
+}
+
+absl::StatusOr<absl::Span<const uint64_t>> XenGuestImage::LookAtDirty() {
+  return hypercalls_.Dirty(frame_numbers_, /*reset=*/false, /*final=*/true);
 }
 
 absl::Status XenGuestImage::AddTypes(absl::Span<uint64_t> frames) {

@@ -44,6 +44,7 @@ class XenGuestImage final : public GuestImage {
   const FrameMap& frames() const override { return frames_; }
   absl::StatusOr<uint64_t> CountDirty() override;
   absl::StatusOr<absl::Span<const uint64_t>> TakeDirty(bool final) override;
+  absl::StatusOr<absl::Span<const uint64_t>> LookAtDirty() override;
   absl::Status AddTypes(absl::Span<uint64_t> frames) override;
   absl::Status CheckMemoryMap() override;
   absl::Status PrepareState() override;
