@@ -40,6 +40,9 @@ class CheckpointSource {
     // Outside the pause: what is left to do after it (xenstore), of the checkpoint before this one: a checkpoint does
     // not wait for it.
     absl::Duration finish_resume;
+
+    // From the suspend request until the guest was suspended: the end of the epoch.
+    absl::Duration to_suspended() const { return acknowledge + suspend; }
   };
 
   struct Captured {
@@ -51,10 +54,8 @@ class CheckpointSource {
     uint64_t dirty_pages = 0;
     absl::Duration pause;
     PauseParts parts;
-    // Coarser parts of the pause: request to suspended; suspended to whole in staging; the resume itself.
-    absl::Duration suspend;
+    // Of the pause: from suspended to whole in staging, with what lies between those parts.
     absl::Duration copy;
-    absl::Duration resume;
     // What the checkpoint found of the staging bound, if the source has one: it did not fit, and was taken all the same
     // (how: HelperCheckpointSource). Counted since Start.
     uint64_t oversized_checkpoints = 0;

@@ -197,7 +197,6 @@ void HelperCheckpointSource::OnSuspended(const helper::v1::Suspended& suspended)
     return;
   }
   phase_ = Phase::kSuspended;
-  suspended_ = suspended;
   loop_.Cancel(timer_);
   timer_ = loop_.After(options_.capture_timeout, [this] {
     // It has not even kept its own deadline; only the recovery can resume the guest now.
@@ -228,9 +227,7 @@ void HelperCheckpointSource::OnCaptured(const helper::v1::Captured& captured) {
   result.length = captured.length();
   result.dirty_pages = captured.dirty_pages();
   result.pause = absl::Microseconds(captured.pause_us());
-  result.suspend = absl::Microseconds(suspended_.suspend_us());
   result.copy = absl::Microseconds(captured.copy_us());
-  result.resume = absl::Microseconds(captured.resume_us());
   result.parts = FromProto(captured.parts());
   result.oversized_checkpoints = captured.oversized_checkpoints();
   if (epoch_ == 1) {

@@ -90,7 +90,6 @@ class HelperCheckpointSource final : public CheckpointSource, private HelperProc
   Ending ending_ = Ending::kNot;
   bool seeding_announced_ = false;
   bool request_pending_ = false;  // For epoch_: waits for its staging file.
-  helper::v1::Suspended suspended_;
   std::optional<StagingFile> files_[2];
   std::array<bool, 2> file_in_use_{};
   std::shared_ptr<SeedingReader> seeding_;  // Until checkpoint 1 is captured.

@@ -33,11 +33,12 @@ std::string FormatParts(const CheckpointSource::PauseParts& parts) {
 
 std::string FormatEpochTrace(const EpochTrace& trace) {
   using absl::ToInt64Microseconds;
-  return absl::StrCat(trace.epoch, " ", ToInt64Microseconds(trace.pause), " ", ToInt64Microseconds(trace.suspend), " ",
-                      ToInt64Microseconds(trace.copy), " ", ToInt64Microseconds(trace.resume), " ",
-                      ToInt64Microseconds(trace.commit), " ", ToInt64Microseconds(trace.output_delay), " ",
-                      trace.dirty_pages, " ", trace.bytes, " ", trace.wire_bytes, " ", ToInt64Microseconds(trace.ran),
-                      FormatParts(trace.parts), " ", ToInt64Microseconds(trace.turn_wait));
+  return absl::StrCat(trace.epoch, " ", ToInt64Microseconds(trace.pause), " ",
+                      ToInt64Microseconds(trace.parts.to_suspended()), " ", ToInt64Microseconds(trace.copy), " ",
+                      ToInt64Microseconds(trace.parts.resume), " ", ToInt64Microseconds(trace.commit), " ",
+                      ToInt64Microseconds(trace.output_delay), " ", trace.dirty_pages, " ", trace.bytes, " ",
+                      trace.wire_bytes, " ", ToInt64Microseconds(trace.ran), FormatParts(trace.parts), " ",
+                      ToInt64Microseconds(trace.turn_wait));
 }
 
 std::string DescribeCheckpoints(const ProtectionDriver::Status& status) {

@@ -18,10 +18,7 @@ struct EpochTrace {
   absl::Duration turn_wait;
   absl::Duration pause;  // Suspend request to resume.
   CheckpointSource::PauseParts parts;
-  // Coarser parts of the pause.
-  absl::Duration suspend;
-  absl::Duration copy;
-  absl::Duration resume;
+  absl::Duration copy;  // As CheckpointSource::Captured::copy.
   // From captured to the secondary's commit.
   absl::Duration commit;
   // From the start of the epoch to the release of its output: what its first packet has waited.

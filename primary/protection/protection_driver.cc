@@ -355,7 +355,7 @@ void ProtectionDriver::RequestCheckpoint(uint64_t epoch) {
 void ProtectionDriver::OnCaptured(CheckpointSource::Captured captured) {
   turn_.reset();
   usual_pause_ += (captured.pause - usual_pause_) / (usual_pause_ > absl::ZeroDuration() ? 8 : 1);
-  const event::Captured event{captured.epoch, Now(), captured.suspend, captured.copy};
+  const event::Captured event{captured.epoch, Now(), captured.parts.to_suspended(), captured.copy};
   Uncommitted& checkpoint = uncommitted_[captured.epoch];
   if (captured.reader != nullptr) checkpoint.reader = std::move(captured.reader);
   checkpoint.captured_at = Now();
@@ -393,9 +393,7 @@ void ProtectionDriver::NoteCommit(uint64_t epoch) {
   trace.epoch = epoch;
   trace.pause = checkpoint.captured.pause;
   trace.parts = checkpoint.captured.parts;
-  trace.suspend = checkpoint.captured.suspend;
   trace.copy = checkpoint.captured.copy;
-  trace.resume = checkpoint.captured.resume;
   trace.commit = now - checkpoint.captured_at;
   trace.dirty_pages = checkpoint.captured.dirty_pages;
   trace.bytes = checkpoint.captured.length;
@@ -424,7 +422,8 @@ void ProtectionDriver::NoteRelease(uint64_t epoch) {
       dirty_pages_.Add(static_cast<int64_t>(trace.dirty_pages));
       bytes_.Add(static_cast<int64_t>(trace.bytes));
       wire_bytes_.Add(static_cast<int64_t>(trace.wire_bytes));
-      Post(event::EpochMeasured{trace.epoch, {trace.ran, trace.suspend, trace.copy, trace.pause, trace.output_delay}});
+      Post(event::EpochMeasured{trace.epoch,
+                                {trace.ran, trace.parts.to_suspended(), trace.copy, trace.pause, trace.output_delay}});
     }
     pause_.Add(absl::ToInt64Nanoseconds(trace.pause));
     pause_parts_.Add(trace.parts);

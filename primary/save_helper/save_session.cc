@@ -49,8 +49,6 @@ bool SaveSession::Suspend() {
   acknowledge_ = times->acknowledge;
   HelperToAgent message;
   message.mutable_suspended()->set_epoch(epoch_);
-  message.mutable_suspended()->set_acknowledge_us(Microseconds(times->acknowledge));
-  message.mutable_suspended()->set_suspend_us(Microseconds(times->suspend));
   if (absl::Status sent = agent_.Send(message, options_.resume_timeout); !sent.ok()) {
     if (!absl::IsUnavailable(sent)) Fail(Failed::RESUME_TIMEOUT, absl::StrCat("epoch ", epoch_, ": ", sent.message()));
     stop_ = true;
@@ -80,7 +78,6 @@ bool SaveSession::Resume(const Copied& copied) {
   captured.set_oversized_checkpoints(copied.oversized);
   captured.set_pause_us(Microseconds(running_at - requested_at_));
   captured.set_copy_us(Microseconds(copied_at - suspended_at_));
-  captured.set_resume_us(Microseconds(running_at - resume_at));
   helper::v1::PauseParts& parts = *captured.mutable_parts();
   parts.set_acknowledge_us(Microseconds(acknowledge_));
   parts.set_suspend_us(Microseconds(suspended_at_ - requested_at_ - acknowledge_));

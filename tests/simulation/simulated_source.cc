@@ -117,7 +117,7 @@ void SimulatedSource::PermitResume(uint64_t epoch) {
     Captured captured;
     captured.epoch = epoch;
     captured.dirty_pages = epoch == 1 ? GuestMemory::kPages : domain_->dirty.size();
-    captured.suspend = captured.parts.suspend = suspend_;
+    captured.parts.suspend = suspend_;
     captured.copy = captured.parts.page_copy = copy;
     std::string bytes =
         epoch == 1 ? FirstCheckpoint(domain_->memory) : LaterCheckpoint(domain_->memory, domain_->dirty);
