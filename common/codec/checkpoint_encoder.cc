@@ -2,6 +2,8 @@
 
 #include <time.h>
 #include <xxhash.h>
+// As in page_slots.cc.
+#include <xxh_x86dispatch.h>
 
 #include <algorithm>
 #include <cstring>
@@ -170,15 +172,14 @@ void CheckpointEncoder::PlanPage(uint64_t key, const char* page, EncodingBatch* 
   }
   const std::optional<uint32_t> slot = may_refer_ ? index_.Find(key) : std::nullopt;
   if (slot.has_value()) {
-    const PageDifference difference = Compare(slots_.Contents(*slot), page);
-    if (difference.changed_bytes == 0) {
+    if (memcmp(slots_.Contents(*slot), page, kUnitBytes) == 0) {
       Refer(*slot);
       AppendOperation(kUnchanged, batch);
       AppendSlot(*slot, batch);
       ++counts_.unchanged_pages;
       return;
     }
-    if (PatchPays(difference, page)) {
+    if (const PageDifference difference = Compare(slots_.Contents(*slot), page); PatchPays(difference, page)) {
       Refer(*slot);
       AppendOperation(kPatched, batch);
       AppendSlot(*slot, batch);

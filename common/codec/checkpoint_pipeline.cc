@@ -13,7 +13,7 @@ void CheckpointPipeline::Begin(uint64_t epoch, bool may_refer) {
   Drop();
   const std::lock_guard<std::mutex> lock(encoder_mutex_);
   encoder_.BeginCheckpoint(epoch, may_refer);
-  begun_ = true;
+  pieces_ = 0;
 }
 
 void CheckpointPipeline::Plan(Job* job) {
@@ -26,10 +26,9 @@ void CheckpointPipeline::Put(absl::Span<const char> piece, bool last) {
   auto job = std::make_shared<Job>();
   job->piece = piece;
   job->last = last;
-  const bool only = last && begun_ && jobs_.empty();
-  begun_ = false;
+  ++pieces_;
   jobs_.push_back(job);
-  if (only) {
+  if (pieces_ <= kPiecesHere) {
     Plan(job.get());
     encoder_.Compress(job->batch.get(), &compressor_);
     job->done = true;

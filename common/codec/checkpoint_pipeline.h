@@ -26,6 +26,8 @@ class CheckpointPipeline {
  public:
   // So many pieces are in it at most: what it holds of a checkpoint.
   static constexpr size_t kDepth = 4;
+  // Of every checkpoint, so many are not the pool's.
+  static constexpr size_t kPiecesHere = 4;
 
   // `pool` outlives this.
   CheckpointPipeline(EncodingPool* pool, CheckpointEncoder::Options options);
@@ -33,10 +35,10 @@ class CheckpointPipeline {
   // Drops what was not taken of the checkpoint before. may_refer false: see CheckpointEncoder::BeginCheckpoint.
   void Begin(uint64_t epoch, bool may_refer);
   // `piece` stays as it is until its block has come from Next, or Drop or the destructor has returned.
-  // Not while full(). A checkpoint of one piece is encoded at once, on this thread: handing it over and waiting for it
-  // would cost the host more than that.
+  // Not while full(). The first kPiecesHere are encoded at once, on this thread, and taken one by one: handing them over
+  // and waiting for them would cost the host more than a small checkpoint's encoding.
   void Put(absl::Span<const char> piece, bool last);
-  bool full() const { return jobs_.size() >= kDepth; }
+  bool full() const { return jobs_.size() >= (pieces_ > kPiecesHere ? kDepth : 1); }
   bool empty() const { return jobs_.empty(); }
   // Waits for the block of the oldest piece, and gives it to `take` (an empty one: nothing to send yet), with what it
   // decodes to. Not while empty().
@@ -69,8 +71,8 @@ class CheckpointPipeline {
   EncodingCounts counts_;  // Guarded by mutex_.
   uint64_t cache_bytes_ = 0;
   std::deque<std::shared_ptr<Job>> jobs_;
-  bool begun_ = false;     // And nothing was put yet.
-  Compressor compressor_;  // For checkpoints of one piece.
+  size_t pieces_ = 0;      // That were put of the present checkpoint.
+  Compressor compressor_;  // For the first ones.
   // Last: its destructor waits for tasks that use all of the above.
   EncodingPool::Lane lane_;
 };

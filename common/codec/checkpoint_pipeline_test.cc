@@ -25,6 +25,14 @@ class Session {
       : guest_(seed, 120), pipeline_(pool, {.cache_bytes_max = kCache}), decoder_({kCache}) {}
 
   void Next() { stream_ = guest_.NextCheckpoint(); }
+  // `count` pieces of the checkpoint, of which as many as possible stay in the pipeline.
+  void Put(size_t count, size_t piece_bytes) {
+    pipeline_.Begin(guest_.epoch(), true);
+    for (size_t piece = 0; piece < count; ++piece) {
+      if (pipeline_.full()) pipeline_.Next([](absl::Span<const char>, uint32_t) {});
+      pipeline_.Put(absl::MakeConstSpan(stream_.data() + piece * piece_bytes, piece_bytes), false);
+    }
+  }
   // The bytes that come out at the other end.
   std::string Send(size_t piece_bytes) {
     std::string decoded;
@@ -76,12 +84,14 @@ TEST(CheckpointPipeline, ACheckpointIsGivenUpAndSentAgainWithAnEmptyCache) {
     session.Next();
     EXPECT_TRUE(session.Send(50'000) == session.stream_);
   }
-  session.Next();
-  session.pipeline_.Begin(session.guest_.epoch(), true);
-  session.pipeline_.Put(absl::MakeConstSpan(session.stream_.data(), 40'000), false);
-  session.pipeline_.ResetCache();
-  EXPECT_TRUE(session.Send(50'000) == session.stream_);
-  EXPECT_EQ(session.pipeline_.counts().cache_resets, 1);
+  // On the sender's thread, and on the pool's.
+  for (const size_t pieces : {size_t{1}, CheckpointPipeline::kPiecesHere + 2}) {
+    session.Next();
+    session.Put(pieces, 10'000);
+    session.pipeline_.ResetCache();
+    EXPECT_TRUE(session.Send(50'000) == session.stream_);
+  }
+  EXPECT_EQ(session.pipeline_.counts().cache_resets, 2);
 }
 
 TEST(CheckpointPipeline, GoesWhileItsPiecesAreBeingEncoded) {
@@ -89,10 +99,7 @@ TEST(CheckpointPipeline, GoesWhileItsPiecesAreBeingEncoded) {
   for (int i = 0; i < 20; ++i) {
     Session session(&pool, i);
     session.Next();
-    session.pipeline_.Begin(1, true);
-    for (size_t piece = 0; piece < CheckpointPipeline::kDepth; ++piece) {
-      session.pipeline_.Put(absl::MakeConstSpan(session.stream_.data() + piece * 10'000, 10'000), false);
-    }
+    session.Put(CheckpointPipeline::kPiecesHere + CheckpointPipeline::kDepth, 10'000);
     EXPECT_TRUE(session.pipeline_.full());
   }
 }

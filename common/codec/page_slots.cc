@@ -1,6 +1,8 @@
 #include "common/codec/page_slots.h"
 
 #include <xxhash.h>
+// The same functions, as fast as this machine can: the plain ones use what every x86-64 has.
+#include <xxh_x86dispatch.h>
 
 #include <algorithm>
 #include <cstring>

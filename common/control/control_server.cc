@@ -33,6 +33,10 @@ absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::Start(const std::s
   // Without this, two agents on one port would share its calls between them.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.SetMaxReceiveMessageSize(kRequestBytesMax);
+  // One thread waits for calls. gRPC wakes its waiting threads in turn for whatever comes to the process, the link's
+  // messages too: each further one costs every checkpoint a switch of threads.
+  builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
+  builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MAX_POLLERS, 1);
   builder.SetResourceQuota(grpc::ResourceQuota("control").SetMaxThreads(kThreadsMax));
   for (grpc::Service* service : services) builder.RegisterService(service);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();

@@ -199,6 +199,7 @@ void GrpcLinkHarness::RunOtherSessions(EventLoop* loop) const {
       link->Send(std::move(accepted));
     }
     void OnMessage(const SecondaryMessage&) override { primary->Close(); }
+    void OnCheckpointSent(uint64_t) override {}
     void OnMessage(const PrimaryMessage&) override {}
     void OnSeeded(std::string) override {}
     void OnCheckpoint(uint64_t, CheckpointBytes) override {}

@@ -94,6 +94,7 @@ class PumpedScheduler final : public Scheduler {
 class PrimaryObserver final : public PrimaryLink::Observer {
  public:
   void OnMessage(const SecondaryMessage& message) override { messages.push_back(message); }
+  void OnCheckpointSent(uint64_t) override {}
   void OnClosed(absl::Status status) override { closed.push_back(status); }
 
   bool accepted() const { return !messages.empty() && messages[0].has_session_accepted(); }

@@ -30,6 +30,7 @@ class OutgoingQueue {
   void SetHeartbeat(Message heartbeat) { heartbeat_ = std::move(heartbeat); }
   // Up to kChunksMax wait.
   bool TakesChunk() const { return chunks_.size() < kChunksMax; }
+  bool has_chunks() const { return !chunks_.empty(); }
   void PushChunk(Message chunk) {
     ROMULUS_CHECK(TakesChunk());
     chunks_.push_back(std::move(chunk));

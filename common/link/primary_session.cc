@@ -250,7 +250,14 @@ absl::Status PrimarySession::ResendLocked(const replication::v1::ResendCheckpoin
 
 void PrimarySession::OnWriteDone(bool ok) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (outgoing_.Done() == OutgoingQueue<grpc::ByteBuffer>::Kind::kChunk) changed_.notify_all();
+  if (outgoing_.Done() == OutgoingQueue<grpc::ByteBuffer>::Kind::kChunk) {
+    changed_.notify_all();
+    if (ok && last_chunk_of_.has_value() && !outgoing_.has_chunks()) {
+      PostLocked([epoch = *std::exchange(last_chunk_of_, std::nullopt)](PrimaryLink::Observer* observer) {
+        if (observer != nullptr) observer->OnCheckpointSent(epoch);
+      });
+    }
+  }
   // If not ok, the call is over: OnReadDone and OnDone follow.
   if (ok) WriteLocked();
 }
@@ -371,6 +378,7 @@ void PrimarySession::SendOne(const Checkpoint& checkpoint) {
       uncommitted_->waited_for_encoder = messages.waited_for_encoder();
     }
     outgoing_.PushChunk(std::move(message->bytes));
+    if (is_last) last_chunk_of_ = checkpoint.epoch;
     WriteLocked();
   }
 }

@@ -106,7 +106,8 @@ class PrimarySession final : public grpc::ClientBidiReactor<grpc::ByteBuffer, re
   int undelivered_ = 0;
   replication::v1::SecondaryMessage incoming_;
   OutgoingQueue<grpc::ByteBuffer> outgoing_;
-  std::deque<Checkpoint> checkpoints_;  // The first is being sent.
+  std::optional<uint64_t> last_chunk_of_;  // The checkpoint whose last chunk is the last in outgoing_.
+  std::deque<Checkpoint> checkpoints_;     // The first is being sent.
   // Of an encoded session: the one that was begun last, until it is committed.
   std::optional<Checkpoint> uncommitted_;
   bool resend_ = false;  // It is to be sent again.

@@ -45,6 +45,9 @@ class PrimaryLink {
     virtual ~Observer() = default;
     // Everything but heartbeats.
     virtual void OnMessage(const replication::v1::SecondaryMessage& message) = 0;
+    // All of checkpoint `epoch` was given to the network. Its commit may overtake this; a checkpoint that the secondary
+    // asks for again is sent again.
+    virtual void OnCheckpointSent(uint64_t epoch) = 0;
     // Codes as in replication.proto, of what ended it first. A secondary that closes with OK or CANCELLED is
     // UNAVAILABLE, too. INVALID_ARGUMENT also: open_session's times are out of bounds, or the secondary sent a message
     // of another generation or of no known kind. INTERNAL: a reader gave something that is no checkpoint. CANCELLED:

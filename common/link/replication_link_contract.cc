@@ -16,6 +16,7 @@ namespace romulus {
 
 using replication::v1::PrimaryMessage;
 using replication::v1::SecondaryMessage;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
@@ -66,6 +67,11 @@ void ReplicationLinkContract::Primary::OnMessage(const SecondaryMessage& message
   EXPECT_FALSE(message.has_heartbeat());
   messages.push_back(message);
   if (on_message) on_message();
+}
+
+void ReplicationLinkContract::Primary::OnCheckpointSent(uint64_t epoch) {
+  OnCallback();
+  sent.push_back(epoch);
 }
 
 void ReplicationLinkContract::Primary::OnClosed(absl::Status status) {
@@ -280,6 +286,23 @@ TEST_P(ReplicationLinkContract, CheckpointsArriveAsTheyWereInOrderWithoutGaps) {
   }
   EXPECT_THAT(primary_.messages, SizeIs(5));
   EXPECT_THAT(secondary().messages, IsEmpty());
+}
+
+TEST_P(ReplicationLinkContract, ThePrimaryIsToldWhenAllOfACheckpointWasSent) {
+  Connect();
+  secondary().commits = false;
+  const std::string bytes = Checkpoint(1, 300);
+  const std::unique_ptr<GrowingCheckpoint> growing = harness_->NewGrowingCheckpoint();
+  growing->Append(bytes.substr(0, bytes.size() - 1));
+  primary_.SendCheckpoint(1, growing->reader());
+  RunUntil([&] { return !secondary().sink->bytes().empty(); });
+  harness_->Settle();
+  EXPECT_THAT(primary_.sent, IsEmpty());
+  growing->Append(bytes.substr(bytes.size() - 1));
+  growing->Finish();
+  RunUntil([&] { return !primary_.sent.empty() && secondary().epoch == 1; });
+  harness_->Settle();
+  EXPECT_THAT(primary_.sent, ElementsAre(1));
 }
 
 TEST_P(ReplicationLinkContract, OfCheckpoint1TheSinkGetsWhatComesBeforeTheCheckpointRecord) {

@@ -81,6 +81,7 @@ class ReplicationLinkContract : public ::testing::TestWithParam<std::function<st
    public:
     using Watched::Watched;
     void OnMessage(const replication::v1::SecondaryMessage& message) override;
+    void OnCheckpointSent(uint64_t epoch) override;
     void OnClosed(absl::Status status) override;
     bool accepted() const { return !messages.empty() && messages[0].has_session_accepted(); }
     uint64_t committed() const;
@@ -89,6 +90,7 @@ class ReplicationLinkContract : public ::testing::TestWithParam<std::function<st
     void Close();
 
     std::vector<replication::v1::SecondaryMessage> messages;
+    std::vector<uint64_t> sent;  // Epochs.
     std::function<void()> on_message;
     std::unique_ptr<PrimaryLink> link;
   };

@@ -239,15 +239,28 @@ void Protection::ScheduleNext(absl::Duration now) {
   // Nothing can be foreseen: its commit will tell.
   if (usual_commit_ == absl::ZeroDuration()) return;
   Replicating& replicating = *in<Replicating>();
-  // So early that the commit is to be expected in the middle of the next copy; but not in its first half, where
-  // suspending and sending would only be in each other's way, and the guest would hardly run.
-  absl::Duration early = std::max(usual_commit_ - usual_suspend_ - usual_copy_ / 2, usual_commit_ / 2);
-  absl::Duration due = replicating.captured_at + early;
+  // So early that the commit is to be expected in the middle of the next copy; but not before all was sent
+  // (RequestWhileReplicating), or sending and suspending would be in each other's way, and the guest's pause the longer.
+  absl::Duration due = replicating.captured_at + usual_commit_ - usual_suspend_ - usual_copy_ / 2;
   const absl::Duration interval_over = replicating.next_epoch_start + pacer_.interval();
   if (!pressure_) due = std::max(due, interval_over);
   due = std::max(due, now);
   replicating.next_is_early = due < interval_over;
   Do(action::ArmTimer{Timer::kEpoch, due - now});
+}
+
+void Protection::RequestWhileReplicating() {
+  Replicating& replicating = *in<Replicating>();
+  replicating.next = Next::kRequested;
+  if (replicating.next_is_early) ++early_checkpoints_;
+  Do(action::RequestCheckpoint{replicating.epoch + 1});
+}
+
+void Protection::On(const event::CheckpointSent& e) {
+  Replicating* replicating = in<Replicating>();
+  if (replicating == nullptr || replicating->epoch != e.epoch) return;
+  replicating->sent = true;
+  if (replicating->next_is_due && replicating->next == Next::kNone) RequestWhileReplicating();
 }
 
 void Protection::On(const event::EpochMeasured& e) {
@@ -759,9 +772,8 @@ void Protection::On(const event::TimerFired& e) {
         Do(action::RequestCheckpoint{epoch});
       } else if (Replicating* replicating = in<Replicating>();
                  replicating != nullptr && replicating->next == Next::kNone) {
-        replicating->next = Next::kRequested;
-        if (replicating->next_is_early) ++early_checkpoints_;
-        Do(action::RequestCheckpoint{replicating->epoch + 1});
+        replicating->next_is_due = true;
+        if (replicating->sent) RequestWhileReplicating();
       }
       return;
     case Timer::kBoundary:

@@ -100,6 +100,8 @@ class Protection {
     Next next = Next::kNone;
     absl::Duration after_next_start;  // Of epoch + 2, from kSuspended on.
     bool next_is_early = false;       // By output pressure: before the interval is over.
+    bool sent = false;                // All of it was given to the network.
+    bool next_is_due = false;         // It waits for that.
   };
   struct Running {  // The guest executes `epoch`; epoch - 1 is committed and released.
     uint64_t epoch = 0;
@@ -184,6 +186,7 @@ class Protection {
   void On(const event::SessionAccepted&);
   void On(const event::LinkClosed&);
   void On(const event::Commit&);
+  void On(const event::CheckpointSent&);
   void On(const event::SessionStopped&);
   void On(const event::StandbyFailed&);
   void On(const event::FenceReceived&);
@@ -236,6 +239,8 @@ class Protection {
   void RequestNext(uint64_t epoch, absl::Duration epoch_start, absl::Duration now);
   // Marks the end of `epoch`, for whose checkpoint the guest is suspended, and lets the guest go on behind the mark.
   void EndEpoch(uint64_t epoch);
+  // Replicating: asks for the next checkpoint while this one is on its way.
+  void RequestWhileReplicating();
   void SuspendedWhileReplicating(const event::Suspended& e);
   // Replicating: sets the time at which the next checkpoint is asked for.
   void ScheduleNext(absl::Duration now);

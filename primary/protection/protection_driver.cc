@@ -25,6 +25,9 @@ class ProtectionDriver::LinkSession : public PrimaryLink::Observer {
   void OnMessage(const SecondaryMessage& message) override {
     if (driver_->link_.get() == this) driver_->OnMessage(message);
   }
+  void OnCheckpointSent(uint64_t epoch) override {
+    if (driver_->link_.get() == this) driver_->Post(event::CheckpointSent{epoch});
+  }
   void OnClosed(absl::Status status) override { driver_->OnLinkClosed(this, std::move(status)); }
 
  private:

@@ -156,6 +156,7 @@ class OverlappingStory : public Story {
     On(event::Suspended{3, At(1460)});
     EXPECT_EQ(On(CapturedAt(3, 1500)),
               "in 30s commit-overdue, send-checkpoint-3, in 120ms epoch-over => Replicating(3)");
+    On(event::CheckpointSent{3});
     EXPECT_EQ(On(event::TimerFired{Timer::kEpoch}), "request-4 => Replicating(3, suspending)");
   }
   // The same, suspended for checkpoint 4.
@@ -169,6 +170,29 @@ class OverlappingStory : public Story {
     EXPECT_EQ(On(event::TimerFired{Timer::kBoundary}), "resume-4 => Replicating(3, copied)");
   }
 };
+
+TEST_F(OverlappingStory, TheGuestIsNotSuspendedWhileACheckpointIsBeingSent) {
+  Suspending4();
+  On(event::Commit{3, At(1660)});
+  On(event::Suspended{4, At(1680)});
+  On(CapturedAt(4, 1720));
+  EXPECT_EQ(On(event::TimerFired{Timer::kEpoch}), " => Replicating(4)");
+  // News of another checkpoint: of one that was committed before.
+  EXPECT_EQ(On(event::CheckpointSent{3}), " => Replicating(4)");
+  EXPECT_EQ(On(event::CheckpointSent{4}), "request-5 => Replicating(4, suspending)");
+  // Sent again, at the secondary's wish.
+  EXPECT_EQ(On(event::CheckpointSent{4}), " => Replicating(4, suspending)");
+}
+
+TEST_F(OverlappingStory, ACommitThatOvertakesTheNewsOfItsSendingCountsAsThat) {
+  Suspending4();
+  On(event::Commit{3, At(1660)});
+  On(event::Suspended{4, At(1680)});
+  On(CapturedAt(4, 1720));
+  On(event::TimerFired{Timer::kEpoch});
+  EXPECT_EQ(On(event::Commit{4, At(1800)}), "release-4, request-5 => Suspending(5)");
+  EXPECT_EQ(On(event::CheckpointSent{4}), " => Suspending(5)");
+}
 
 TEST_F(OverlappingStory, ACommitBeforeTheSuspendChangesNothing) {
   Suspending4();
@@ -212,6 +236,7 @@ TEST_F(OverlappingStory, AnEpochAfterAnUnmarkedOneIsMarkedAtOnce) {
   Unmarked4();
   On(CapturedAt(4, 1720));
   On(event::Commit{3, At(1900)});
+  On(event::CheckpointSent{4});
   On(event::TimerFired{Timer::kEpoch});
   EXPECT_EQ(On(event::Suspended{5, At(2000)}), "end-epoch-5, resume-5 => Replicating(4, copied)");
   // The mark stands behind epoch 5, which is not committed.
@@ -235,6 +260,7 @@ TEST_F(OverlappingStory, AMarkThatFailsEndsTheSession) {
   Unmarked4();
   On(CapturedAt(4, 1720));
   On(event::Commit{3, At(1900)});
+  On(event::CheckpointSent{4});
   On(event::TimerFired{Timer::kEpoch});
   On(event::Suspended{5, At(2000)});
   EXPECT_EQ(On(event::EffectFailed{Effect::kOpenEpoch, absl::InternalError("no netlink")}),
@@ -370,6 +396,7 @@ class OverlappingPressureStory : public OverlappingStory {
     On(event::Suspended{3, At(1260)});
     EXPECT_EQ(On(event::Captured{3, At(1270), absl::Milliseconds(5), absl::Milliseconds(10)}),
               "in 30s commit-overdue, send-checkpoint-3, in 90ms epoch-over => Replicating(3)");
+    On(event::CheckpointSent{3});
   }
 };
 

@@ -64,6 +64,10 @@ struct Commit {
   uint64_t epoch = 0;
   absl::Duration now;  // Of the scheduler's clock.
 };
+// All of the checkpoint was given to the network. Its commit may come first, or this twice.
+struct CheckpointSent {
+  uint64_t epoch = 0;
+};
 struct SessionStopped {};
 struct StandbyFailed {
   std::string reason;
@@ -140,8 +144,8 @@ struct Continued {
 };
 
 using Event =
-    std::variant<Start, EgressAttached, SessionAccepted, LinkClosed, Commit, SessionStopped, StandbyFailed,
-                 FenceReceived, PeerMisbehaved, SeedingBegun, Suspended, Captured, SourceEnded, EpochMeasured,
+    std::variant<Start, EgressAttached, SessionAccepted, LinkClosed, CheckpointSent, Commit, SessionStopped,
+                 StandbyFailed, FenceReceived, PeerMisbehaved, SeedingBegun, Suspended, Captured, SourceEnded, EpochMeasured,
                  OutputPressure, TimerFired, DeleteRequested, FenceRequested, UpdateRequested, EffectFailed, Continued>;
 
 }  // namespace event

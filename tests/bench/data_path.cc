@@ -178,6 +178,7 @@ class LinkPath final : public Path, private PrimaryLink::Observer {
     });
     return AwaitMessages(1 + epoch) - sent_at;
   }
+  void OnCheckpointSent(uint64_t) override {}
   void OnMessage(const replication::v1::SecondaryMessage&) override {
     const std::lock_guard<std::mutex> lock(mutex_);
     ++messages_;

@@ -111,8 +111,12 @@ void SimulatedPrimaryLink::PumpCheckpoint() {
       break;
     }
   }
+  const uint64_t epoch = message.checkpoint_trailer().epoch();
   Send(std::move(message));
   if (*step == CheckpointChunker::Step::kTrailer) {
+    Later(absl::ZeroDuration(), [this, epoch] {
+      if (!closed_) observer_->OnCheckpointSent(epoch);
+    });
     chunker_.reset();
     reader_.reset();
     return;
