@@ -80,11 +80,11 @@ absl::Status SendPacket(int socket, absl::string_view bytes, absl::Span<const in
 
 absl::StatusOr<Packet> ReceivePacket(int socket, absl::Duration timeout) {
   Packet packet;
-  packet.bytes.resize(kMaxPacketBytes);
+  char bytes[kMaxPacketBytes];  // Left as it is: to clear it would take longer than all the rest.
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMaxPacketDescriptors)];
   const absl::Duration deadline = MonotonicNow() + timeout;
   while (true) {
-    iovec data{packet.bytes.data(), packet.bytes.size()};
+    iovec data{bytes, sizeof(bytes)};
     msghdr message{};
     message.msg_iov = &data;
     message.msg_iovlen = 1;
@@ -114,7 +114,7 @@ absl::StatusOr<Packet> ReceivePacket(int socket, absl::Duration timeout) {
     if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
       return absl::InvalidArgumentError("a message on a helper's socket is over the limits");
     }
-    packet.bytes.resize(received);
+    packet.bytes.assign(bytes, received);
     return packet;
   }
 }
