@@ -10,13 +10,14 @@ class VifDrops:
 
     def __init__(self, host, vif):
         self._host = host
-        # Each datagram that is handed to the vif, and each packet of any device that a queue refused: one that follows
-        # the other with the same address is the same packet.
+        # Each packet that is handed to the vif, and each packet of any device that a queue refused: one that follows the
+        # other with the same address is the same packet. (All of the vif's, not only the datagrams: the memory of a
+        # datagram that was delivered is the next packet's at once, and that one may be refused.)
         host.sh(f"""
             test -e {_TRACE}/trace || mount -t tracefs tracefs {_TRACE}; cd {_TRACE} &&
             reason=$(sed -n 's/.*{{ \\([0-9]*\\), "QDISC_DROP" }}.*/\\1/p' events/skb/kfree_skb/format) &&
             echo 16384 >buffer_size_kb &&
-            echo 'name == "{vif}" && len == {_DATAGRAM}' >events/net/net_dev_queue/filter &&
+            echo 'name == "{vif}"' >events/net/net_dev_queue/filter &&
             echo "reason == $reason" >events/skb/kfree_skb/filter &&
             echo >trace && echo 1 >events/net/net_dev_queue/enable && echo 1 >events/skb/kfree_skb/enable""")
 
@@ -24,7 +25,7 @@ class VifDrops:
         """How many were dropped so far."""
         lines, dropped, kept, written = map(int, self._host.out(f"""awk '
             {{ address = ""; for (i = 1; i <= NF; ++i) if ($i ~ /^skbaddr=/) address = $i }}
-            / net_dev_queue: / {{ ++seen; last = address }}
+            / net_dev_queue: / {{ last = / len={_DATAGRAM}$/ ? address : ""; seen += last != "" }}
             / kfree_skb: / {{ dropped += address == last; last = "" }}
             END {{ print seen + 0, dropped + 0 }}' {_TRACE}/trace; sed -n \
             's,.*entries-in-buffer/entries-written: \\([0-9]*\\)/\\([0-9]*\\) .*,\\1 \\2,p' {_TRACE}/trace""").split())
