@@ -154,7 +154,7 @@ int RunSave(HelperEnd& agent, StopSignal& stop, HelperEnd::Received start) {
   ROMULUS_CHECK(pipe.ok() && first.ok() && second.ok());
   SaveLoop(image, session, *std::move(pipe), {*std::move(first), *std::move(second)}, request.staging_bytes_max(),
            MonotonicNow)
-      .Run();
+      .Run([] {});
   const bool asked = session.StopRequested() && !session.failure().has_value();
   const absl::Status alive = suspendable.CheckAlive();
   RecoverGuest(guest);

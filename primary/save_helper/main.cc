@@ -16,6 +16,7 @@
 #include "primary/save_helper/agent_logger.h"
 #include "primary/save_helper/domain_hypercalls.h"
 #include "primary/save_helper/guest_recovery.h"
+#include "primary/save_helper/pause_priority.h"
 #include "primary/save_helper/save_failure.h"
 #include "primary/save_helper/save_loop.h"
 #include "primary/save_helper/save_session.h"
@@ -101,7 +102,10 @@ absl::Status SaveGuest(Hypervisor& hypervisor, SaveSession& session, StopSignal&
   if (!pipe.ok()) return pipe.status();
   auto staging = OpenStaging(std::move(descriptors[1]), std::move(descriptors[2]), LargestCheckpoint(*pages));
   if (!staging.ok()) return staging.status();
-  SaveLoop(**image, session, *std::move(pipe), *std::move(staging), staging_bytes_max, MonotonicNow).Run();
+  SaveLoop(**image, session, *std::move(pipe), *std::move(staging), staging_bytes_max, MonotonicNow).Run([] {
+    // The first copy is long, and nobody waits for it; what follows is short.
+    if (absl::Status status = TakePausePriority(); !status.ok()) LogWarning(status.message(), ": pauses may be longer");
+  });
   return absl::OkStatus();
 }
 

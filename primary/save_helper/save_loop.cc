@@ -35,8 +35,9 @@ SaveLoop::SaveLoop(GuestImage& image, SaveSession& session, SeedingPipe pipe, st
       writers_{CheckpointWriter(staging_[0]), CheckpointWriter(staging_[1])},
       batch_(CheckpointWriter::kPagesInRecordMax) {}
 
-void SaveLoop::Run() {
+void SaveLoop::Run(const std::function<void()>& on_seeded) {
   absl::Status status = Seed();
+  if (status.ok()) on_seeded();
   while (status.ok()) {
     const size_t file = SaveSession::StagingIndex(session_.epoch() + 1);
     status = Prepare(staging_[file]);

@@ -38,7 +38,8 @@ class SaveLoop {
            size_t staging_bytes_max, std::function<absl::Duration()> now);
 
   // Blocks until the session ends, or something fails: then the session knows. The guest may be suspended then.
-  void Run();
+  // `on_seeded` is called when all of the guest's memory was copied, before it is suspended for the first time.
+  void Run(const std::function<void()>& on_seeded);
 
  private:
   absl::Status Seed();

@@ -57,7 +57,10 @@ class SaveLoopTest : public testing::Test, public SuspendableGuest, public Guest
                     {*StagingMemory::New(UniqueFd(dup(files_[0].get())), limit),
                      *StagingMemory::New(UniqueFd(dup(files_[1].get())), limit)},
                     staging_bytes_max, [this] { return now_ += absl::Milliseconds(1); });
-      loop.Run();
+      loop.Run([this] {
+        EXPECT_EQ(session_->epoch(), 0);
+        ++seeded_;
+      });
     }
     reader.join();
   }
@@ -168,6 +171,7 @@ class SaveLoopTest : public testing::Test, public SuspendableGuest, public Guest
   size_t dirty_pages_ = 7;
   int looks_ = 0;
   std::string story_, live_;
+  int seeded_ = 0;
   std::map<uint64_t, std::string> staged_;
 };
 
@@ -175,6 +179,7 @@ TEST_F(SaveLoopTest, TheLiveCopyAndTheFirstFileAreOneCheckpointAndEachLaterFileI
   Dirty(100, 60);  // Comes up after the first round: one more; then it has converged.
   Run();
   EXPECT_FALSE(session_->failure().has_value());
+  EXPECT_EQ(seeded_, 1);
   const std::vector<helper::v1::Captured> captured = AllCaptured();
   ASSERT_EQ(captured.size(), 4);
   for (const helper::v1::Captured& each : captured) {
@@ -244,7 +249,7 @@ TEST_F(SaveLoopTest, AStopEndsAFirstCopyThatNobodyReads) {
                 {*StagingMemory::New(UniqueFd(dup(files_[0].get())), kPageBytes),
                  *StagingMemory::New(UniqueFd(dup(files_[1].get())), kPageBytes)},
                 0, [this] { return now_; });
-  loop.Run();
+  loop.Run([] { FAIL() << "nobody has read the first copy"; });
   EXPECT_TRUE(session_->StopRequested());
   EXPECT_FALSE(session_->failure().has_value());
   EXPECT_EQ(story_, "");

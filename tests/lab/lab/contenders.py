@@ -6,6 +6,7 @@ suspends and resumes the guest and copies nothing.
     contender.progress()        # how many checkpoints (or pauses) it has made, by its own account
     contender.own(before, after)
     contender.stop()            # where the lab goes on afterwards
+    contender.leave()           # where it is restarted
 """
 
 import re
@@ -50,6 +51,9 @@ class Floor:
         """Returns when the guest runs and nobody suspends it any more."""
         self._host.sh(f"kill {self._pid}; while kill -0 {self._pid} 2>/dev/null; do sleep 0.1; done")
 
+    def leave(self):
+        pass
+
 
 class Romulus:
     name = "romulus"
@@ -80,6 +84,11 @@ class Romulus:
         return {"raw_bytes": round(sum(raw) / len(raw)), "trace": spreads,
                 "output_delay_ms": {key: round(spreads["output_delay"][key], 1) for key in ("p50", "p99")}}
 
+    def leave(self):
+        """As it is: the lab is restarted next."""
+        self._trace.stop()
+        self._pair.disconnect()
+
     def stop(self):
         self._trace.stop()
         self._pair.delete()
@@ -109,6 +118,9 @@ class XlRemus:
         pages = self._pages()[before:after]
         # It holds back nothing: its output waits for no checkpoint.
         return {"raw_bytes": round(sum(pages) * _STREAM_BYTES_PER_PAGE / len(pages)) if pages else None}
+
+    def leave(self):
+        pass
 
     def stop(self):
         raise NotImplementedError("xl remus ends with its guest suspended or taken over: restart the lab")
