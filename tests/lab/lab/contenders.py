@@ -29,7 +29,7 @@ class Floor:
         self._host = lab.alpha
         self._program = built[FLOOR]
         self._interval_ms = interval_ms
-        self._log = f"floor-{interval_ms}"
+        self._log = f"{self.name}-{interval_ms}"
 
     def start(self, watch):
         self._host.install([self._program])
@@ -53,6 +53,10 @@ class Floor:
 
     def leave(self):
         pass
+
+
+class FloorAgain(Floor):
+    name = "floor_again"
 
 
 class Romulus:

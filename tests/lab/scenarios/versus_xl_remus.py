@@ -2,12 +2,13 @@
 
 Same hosts, same guest; idle and with 1, 10 and 50 MB/s dirtied; every 200, 100 and 40 ms. The pauses of all three are
 measured from outside by the same program (dom0/pause_watch.cc). For a quiet machine: the three are measured one after the
-other, interval by interval, and what else runs here is measured with them. --only takes a subset of the rows:
---only idle,10mb,100 for two loads at one interval.
+other, interval by interval (the floor of the first load once more after Romulus), and what else runs here is measured
+with them. --only takes a subset of the rows: --only idle,10mb,100 for two loads at one interval.
 
 What a client sees of a failover is compared by versus-xl-remus-failover.
 """
 
+import statistics
 import time
 
 from lab import contenders, pause_watch, programs, usage
@@ -59,7 +60,7 @@ def run(story):
         for number, interval_ms in enumerate(intervals_ms):
             if number:
                 lab.restart()
-            measure(story, lab, built, interval_ms, loads, (contenders.Floor, contenders.Romulus))
+            measure(story, lab, built, interval_ms, loads, (contenders.Floor, contenders.Romulus, contenders.FloorAgain))
             lab.restart()
             measure(story, lab, built, interval_ms, loads, (contenders.XlRemus,))
     show(story.figures)
@@ -89,7 +90,7 @@ def measure(story, lab, built, interval_ms, loads, kinds):
         contender.start(watch)
         if broken == "busy-dom0":
             lab.alpha.sh("for i in 1 2 3 4; do (while :; do :; done) </dev/null >/dev/null 2>&1 & done")
-        for load in loads:
+        for load in loads if kind is not contenders.FloorAgain else loads[:1]:
             client.dirty(LOADS_MB_PER_S[load] * 1_000_000 // 4096, WORKING_SET_PAGES if LOADS_MB_PER_S[load] else 0)
             time.sleep(2)
             watch.wait_more(3)  # the working set has been copied
@@ -158,21 +159,23 @@ def complaints(figures):
     for interval_ms, loads in figures.items():
         for load, rows in loads.items():
             where = f"every {interval_ms} ms, {load}"
-            romulus, xl_remus, floor = (rows[name] for name in ("romulus", "xl_remus", "floor"))
+            romulus, xl_remus = rows["romulus"], rows["xl_remus"]
             pause = romulus["pause_ms"]["p50"]
-            at_most = PAUSE_OF_FLOOR_AT_MOST * floor["pause_ms"]["p50"]
             if pause >= xl_remus["pause_ms"]["p50"]:
                 wrong.append(f"{where}: the pause of {pause} ms is not below xl remus's {xl_remus['pause_ms']['p50']} ms")
             if load != "idle":
                 continue
-            if pause > at_most:
-                wrong.append(f"{where}: the pause of {pause} ms is {pause / floor['pause_ms']['p50']:.2f} times the floor's")
+            # What else runs on this machine changes within minutes: the floor is measured before and after.
+            floors = [rows[each.name] for each in (contenders.Floor, contenders.FloorAgain)]
+            floor = statistics.mean(each["pause_ms"]["p50"] for each in floors)
+            if pause > PAUSE_OF_FLOOR_AT_MOST * floor:
+                wrong.append(f"{where}: the pause of {pause} ms is {pause / floor:.2f} times the floor's")
             if int(interval_ms) > min(INTERVALS_MS):
                 continue
             rate = romulus["checkpoints_per_second"]
-            for other, at_least in ((floor, RATE_OF_FLOOR_AT_LEAST), (xl_remus, RATE_OF_XL_REMUS_AT_LEAST)):
-                ratio = rate / other["checkpoints_per_second"]
-                if ratio < at_least:
-                    name = "the floor's" if other is floor else "xl remus's"
-                    wrong.append(f"{where}: {rate} checkpoints per second are {ratio:.2f} times {name}")
+            floor = statistics.mean(each["checkpoints_per_second"] for each in floors)
+            for name, other, at_least in (("the floor's", floor, RATE_OF_FLOOR_AT_LEAST),
+                                          ("xl remus's", xl_remus["checkpoints_per_second"], RATE_OF_XL_REMUS_AT_LEAST)):
+                if rate / other < at_least:
+                    wrong.append(f"{where}: {rate} checkpoints per second are {rate / other:.2f} times {name}")
     return wrong
