@@ -1,6 +1,7 @@
 #include "common/codec/encoding_chooser.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace romulus {
 namespace {
@@ -8,14 +9,15 @@ namespace {
 using block_format::Stream;
 using Method = EncodingChooser::Method;
 
-// What one measurement counts for against all before.
+// What one measurement counts for against all before; and one of a method that was not measured for long.
 constexpr double kWeight = 0.25;
+constexpr double kWeightAfterLong = 0.6;
 // A method that was not chosen for so many blocks is tried on one.
 constexpr uint32_t kStale = 32;
 // The budget that is not spent is kept for a burst of this much of a checkpoint.
 constexpr double kBurstBytes = 32 << 20;
 // Fewer bytes by less than this don't pay for a dearer method: zstd -1 takes half again as long as its fast levels.
-constexpr double kGain = 0.94;
+constexpr double kGain = 0.82;
 
 // Before anything was measured: about what the libraries say of themselves.
 constexpr std::array<double, EncodingChooser::kMethods> kRatios = {1.0, 0.55, 0.5, 0.45};
@@ -54,6 +56,7 @@ Method EncodingChooser::Choose(Stream stream, size_t bytes) {
     if (methods[method].ns_per_byte * static_cast<double>(bytes) > budget_ns_) continue;
     if (methods[method].age > kStale) {
       best = method;
+      methods[method].after_long = true;
       break;
     }
     if (Pays(methods[method]) && methods[method].ratio < kGain * methods[best].ratio) best = method;
@@ -68,11 +71,12 @@ void EncodingChooser::Learn(Stream stream, Method method, size_t bytes, size_t c
   StreamState& state = streams_[stream];
   Measured& measured = state.methods[static_cast<size_t>(method)];
   // Small blocks say little.
-  const double weight = kWeight * std::min(1.0, static_cast<double>(bytes) / 65536);
+  const double said = std::min(1.0, static_cast<double>(bytes) / 65536);
   const double ratio = static_cast<double>(coded_bytes) / static_cast<double>(bytes);
+  const double weight = said * (std::exchange(measured.after_long, false) ? kWeightAfterLong : kWeight);
   measured.ratio += weight * (ratio - measured.ratio);
   measured.ns_per_byte += weight * (static_cast<double>(spent_ns) / static_cast<double>(bytes) - measured.ns_per_byte);
-  state.ratio += weight * (ratio - state.ratio);
+  state.ratio += said * kWeight * (ratio - state.ratio);
 }
 
 double EncodingChooser::ratio(Stream stream) const { return streams_[stream].ratio; }

@@ -50,7 +50,8 @@ class EncodingChooser {
   struct Measured {
     double ratio = 0;
     double ns_per_byte = 0;
-    uint32_t age = 0;  // Choices since.
+    uint32_t age = 0;         // Choices since.
+    bool after_long = false;  // The next measurement is the first for long.
   };
   struct StreamState {
     std::array<Measured, kMethods> methods;
