@@ -286,6 +286,7 @@ class Protection {
   uint64_t early_checkpoints_ = 0;
   Pacer pacer_;
   // Of this session, smoothed; zero as long as nothing is known.
+  absl::Duration usual_send_;     // From captured to sent.
   absl::Duration usual_commit_;   // From captured to committed.
   absl::Duration usual_suspend_;  // From requested to suspended.
   absl::Duration usual_copy_;     // From suspended to copied.

@@ -26,7 +26,7 @@ class ProtectionDriver::LinkSession : public PrimaryLink::Observer {
     if (driver_->link_.get() == this) driver_->OnMessage(message);
   }
   void OnCheckpointSent(uint64_t epoch) override {
-    if (driver_->link_.get() == this) driver_->Post(event::CheckpointSent{epoch});
+    if (driver_->link_.get() == this) driver_->Post(event::CheckpointSent{epoch, driver_->Now()});
   }
   void OnClosed(absl::Status status) override { driver_->OnLinkClosed(this, std::move(status)); }
 

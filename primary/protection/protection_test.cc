@@ -156,7 +156,7 @@ class OverlappingStory : public Story {
     On(event::Suspended{3, At(1460)});
     EXPECT_EQ(On(CapturedAt(3, 1500)),
               "in 30s commit-overdue, send-checkpoint-3, in 120ms epoch-over => Replicating(3)");
-    On(event::CheckpointSent{3});
+    On(event::CheckpointSent{3, At(1510)});
     EXPECT_EQ(On(event::TimerFired{Timer::kEpoch}), "request-4 => Replicating(3, suspending)");
   }
   // The same, suspended for checkpoint 4.
@@ -178,10 +178,26 @@ TEST_F(OverlappingStory, TheGuestIsNotSuspendedWhileACheckpointIsBeingSent) {
   On(CapturedAt(4, 1720));
   EXPECT_EQ(On(event::TimerFired{Timer::kEpoch}), " => Replicating(4)");
   // News of another checkpoint: of one that was committed before.
-  EXPECT_EQ(On(event::CheckpointSent{3}), " => Replicating(4)");
-  EXPECT_EQ(On(event::CheckpointSent{4}), "request-5 => Replicating(4, suspending)");
+  EXPECT_EQ(On(event::CheckpointSent{3, At(1730)}), " => Replicating(4)");
+  EXPECT_EQ(On(event::CheckpointSent{4, At(1730)}), "request-5 => Replicating(4, suspending)");
   // Sent again, at the secondary's wish.
-  EXPECT_EQ(On(event::CheckpointSent{4}), " => Replicating(4, suspending)");
+  EXPECT_EQ(On(event::CheckpointSent{4, At(1740)}), " => Replicating(4, suspending)");
+}
+
+// Commits come 50 ms after the sending, a pause takes 100 ms.
+TEST_F(OverlappingStory, TheGuestIsNotSuspendedWhileAShortWaitForACommitIsAllThatIsLeft) {
+  Running2();
+  On(event::TimerFired{Timer::kEpoch});
+  On(event::Suspended{2, At(1160)});
+  On(CapturedAt(2, 1200));
+  On(event::CheckpointSent{2, At(1350)});
+  EXPECT_EQ(On(event::Commit{2, At(1400)}), "release-2, request-3 => Suspending(3)");
+  On(event::Suspended{3, At(1460)});
+  EXPECT_EQ(On(CapturedAt(3, 1500)), "in 30s commit-overdue, send-checkpoint-3 => Replicating(3)");
+  EXPECT_EQ(On(event::CheckpointSent{3, At(1650)}), " => Replicating(3)");
+  // Output that presses is worth it.
+  EXPECT_EQ(On(event::OutputPressure{At(1660)}), "in 0 epoch-over => Replicating(3)");
+  EXPECT_EQ(On(event::TimerFired{Timer::kEpoch}), "request-4 => Replicating(3, suspending)");
 }
 
 TEST_F(OverlappingStory, ACommitThatOvertakesTheNewsOfItsSendingCountsAsThat) {
@@ -191,7 +207,7 @@ TEST_F(OverlappingStory, ACommitThatOvertakesTheNewsOfItsSendingCountsAsThat) {
   On(CapturedAt(4, 1720));
   On(event::TimerFired{Timer::kEpoch});
   EXPECT_EQ(On(event::Commit{4, At(1800)}), "release-4, request-5 => Suspending(5)");
-  EXPECT_EQ(On(event::CheckpointSent{4}), " => Suspending(5)");
+  EXPECT_EQ(On(event::CheckpointSent{4, At(1800)}), " => Suspending(5)");
 }
 
 TEST_F(OverlappingStory, ACommitBeforeTheSuspendChangesNothing) {
@@ -236,7 +252,7 @@ TEST_F(OverlappingStory, AnEpochAfterAnUnmarkedOneIsMarkedAtOnce) {
   Unmarked4();
   On(CapturedAt(4, 1720));
   On(event::Commit{3, At(1900)});
-  On(event::CheckpointSent{4});
+  On(event::CheckpointSent{4, At(1910)});
   On(event::TimerFired{Timer::kEpoch});
   EXPECT_EQ(On(event::Suspended{5, At(2000)}), "end-epoch-5, resume-5 => Replicating(4, copied)");
   // The mark stands behind epoch 5, which is not committed.
@@ -260,7 +276,7 @@ TEST_F(OverlappingStory, AMarkThatFailsEndsTheSession) {
   Unmarked4();
   On(CapturedAt(4, 1720));
   On(event::Commit{3, At(1900)});
-  On(event::CheckpointSent{4});
+  On(event::CheckpointSent{4, At(1910)});
   On(event::TimerFired{Timer::kEpoch});
   On(event::Suspended{5, At(2000)});
   EXPECT_EQ(On(event::EffectFailed{Effect::kOpenEpoch, absl::InternalError("no netlink")}),
@@ -396,7 +412,7 @@ class OverlappingPressureStory : public OverlappingStory {
     On(event::Suspended{3, At(1260)});
     EXPECT_EQ(On(event::Captured{3, At(1270), absl::Milliseconds(5), absl::Milliseconds(10)}),
               "in 30s commit-overdue, send-checkpoint-3, in 90ms epoch-over => Replicating(3)");
-    On(event::CheckpointSent{3});
+    On(event::CheckpointSent{3, At(1271)});
   }
 };
 

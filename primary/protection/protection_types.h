@@ -67,6 +67,7 @@ struct Commit {
 // All of the checkpoint was given to the network. Its commit may come first, or this twice.
 struct CheckpointSent {
   uint64_t epoch = 0;
+  absl::Duration now;  // Of the scheduler's clock.
 };
 struct SessionStopped {};
 struct StandbyFailed {
