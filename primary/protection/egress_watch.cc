@@ -6,7 +6,7 @@
 namespace romulus {
 namespace {
 
-constexpr int kCostDivisor = 50;
+constexpr int kCostDivisor = 100;
 constexpr int kCostDivisorOfAll = 10;
 
 }  // namespace

@@ -54,7 +54,7 @@ class EgressWatch {
   // Dropped since the last call of this, by vif as above.
   std::vector<uint64_t> TakeNewDrops();
 
-  // Until the next look, given that the last one took `cost` of this thread: looking takes at most a fiftieth of it,
+  // Until the next look, given that the last one took `cost` of this thread: looking takes at most a hundredth of it,
   // and that of all watches at most a tenth.
   absl::Duration NextPeriod(absl::Duration cost);
 

@@ -19,7 +19,7 @@ namespace romulus {
 class TrackingResets {
  public:
   // So many pages more than after a reset are copied rather than tracked anew.
-  static constexpr uint64_t Allowed(uint64_t after_reset) { return after_reset + after_reset / 4 + 64; }
+  static constexpr uint64_t Allowed(uint64_t after_reset) { return after_reset + after_reset / 8 + 32; }
   // After as many checkpoints the set is looked at anew, whatever its size: guests change.
   static constexpr uint32_t kMostCheckpoints = 64;
   static constexpr uint32_t kLongestWait = 64;
