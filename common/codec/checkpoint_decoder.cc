@@ -1,7 +1,5 @@
 #include "common/codec/checkpoint_decoder.h"
 
-#include <xxhash.h>
-
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -267,8 +265,7 @@ absl::Status CheckpointDecoder::Decode(absl::Span<const char> block, absl::Span<
   }
   references_.clear();
   if (status.ok()) status = Operations(this, to).Run();
-  if (status.ok() && !references_.empty() &&
-      header->reference_digest != XXH3_64bits(references_.data(), references_.size() * sizeof(references_[0]))) {
+  if (status.ok() && !references_.empty() && header->reference_digest != ReferenceDigest(references_)) {
     status = absl::FailedPreconditionError(
         "the page cache is not the sender's: the digest of the pages that a block is made from differs");
   }

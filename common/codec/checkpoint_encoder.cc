@@ -1,9 +1,6 @@
 #include "common/codec/checkpoint_encoder.h"
 
 #include <time.h>
-#include <xxhash.h>
-// As in page_slots.cc.
-#include <xxh_x86dispatch.h>
 
 #include <algorithm>
 #include <cstring>
@@ -123,8 +120,7 @@ std::unique_ptr<EncodingBatch> CheckpointEncoder::Plan(absl::Span<const char> pi
     PlanUnit(units_->Take(&unit), batch.get());
     carry_.clear();
   }
-  batch->reference_digest_ =
-      references_.empty() ? 0 : XXH3_64bits(references_.data(), references_.size() * sizeof(references_[0]));
+  batch->reference_digest_ = ReferenceDigest(references_);
   const uint64_t spent = options_.cpu_time_ns() - started;
   counts_.encode_ns += spent;
   chooser_.Earn(batch->raw_bytes_, spent);

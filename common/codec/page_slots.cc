@@ -1,14 +1,11 @@
 #include "common/codec/page_slots.h"
 
-#include <xxhash.h>
-// The same functions, as fast as this machine can: the plain ones use what every x86-64 has.
-#include <xxh_x86dispatch.h>
-
 #include <algorithm>
 #include <cstring>
 
 #include "common/base/log.h"
 #include "common/codec/block_format.h"
+#include "common/stream/stream_digest.h"
 
 namespace romulus {
 namespace {
@@ -35,7 +32,9 @@ void PageSlots::Store(uint32_t slot, const char* page) {
   Restamp(slot);
 }
 
-void PageSlots::Restamp(uint32_t slot) { states_[slot].digest = XXH3_64bits(Contents(slot), kPage); }
+void PageSlots::Restamp(uint32_t slot) {
+  states_[slot].digest = Digest(absl::MakeConstSpan(Contents(slot), kPage));
+}
 
 void PageSlots::Clear() {
   chunks_.clear();
@@ -50,6 +49,11 @@ uint64_t PageSlots::memory_bytes() const {
     }
   }
   return bytes;
+}
+
+uint64_t ReferenceDigest(absl::Span<const uint64_t> digests) {
+  if (digests.empty()) return 0;
+  return Digest(absl::MakeConstSpan(reinterpret_cast<const char*>(digests.data()), digests.size() * sizeof(digests[0])));
 }
 
 }  // namespace romulus

@@ -6,6 +6,8 @@
 #include <memory>
 #include <vector>
 
+#include "absl/types/span.h"
+
 namespace romulus {
 
 // The page cache, as both ends have it: numbered slots, each with a page's contents and the digest that was taken when
@@ -44,6 +46,9 @@ class PageSlots {
   std::vector<std::unique_ptr<char[]>> chunks_;  // Null where no slot was used yet.
   std::vector<State> states_;
 };
+
+// A block's reference digest (block_format.h), of the digests of the slots that it refers to.
+uint64_t ReferenceDigest(absl::Span<const uint64_t> digests);
 
 }  // namespace romulus
 

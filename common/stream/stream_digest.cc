@@ -8,6 +8,8 @@
 
 namespace romulus {
 
+uint64_t Digest(absl::Span<const char> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
+
 StreamDigest::StreamDigest() : state_(XXH3_createState()) {
   ROMULUS_CHECK(state_ != nullptr);
   ROMULUS_CHECK(XXH3_64bits_reset(state_.get()) == XXH_OK);

@@ -10,7 +10,10 @@ struct XXH3_state_s;
 
 namespace romulus {
 
-// XXH3, 64 bits, seed 0, over bytes that come in pieces: CheckpointTrailer.digest_xxh3. Not thread safe.
+// XXH3, 64 bits, seed 0, of `bytes`.
+uint64_t Digest(absl::Span<const char> bytes);
+
+// The same over bytes that come in pieces: CheckpointTrailer.digest_xxh3. Not thread safe.
 class StreamDigest {
  public:
   StreamDigest();

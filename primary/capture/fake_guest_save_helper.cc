@@ -75,16 +75,8 @@ class FakeGuestImage final : public GuestImage {
   }
   const FrameMap& frames() const override { return frames_; }
   absl::StatusOr<uint64_t> CountDirty() override { return static_cast<uint64_t>(__builtin_popcount(guest_.dirty)); }
-  absl::StatusOr<absl::Span<const uint64_t>> LookAtDirty() override {
-    bitmap_ = guest_.dirty;
-    if (absl::Status status = Take(static_cast<uint32_t>(bitmap_)); !status.ok()) return status;
-    return absl::MakeConstSpan(&bitmap_, 1);
-  }
-  absl::StatusOr<absl::Span<const uint64_t>> TakeDirty(bool) override {
-    bitmap_ = guest_.dirty.exchange(0);
-    if (absl::Status status = Take(static_cast<uint32_t>(bitmap_)); !status.ok()) return status;
-    return absl::MakeConstSpan(&bitmap_, 1);
-  }
+  absl::StatusOr<absl::Span<const uint64_t>> LookAtDirty() override { return TakePages(guest_.dirty); }
+  absl::StatusOr<absl::Span<const uint64_t>> TakeDirty(bool) override { return TakePages(guest_.dirty.exchange(0)); }
   absl::Status AddTypes(absl::Span<uint64_t>) override { return absl::OkStatus(); }
   absl::Status CheckMemoryMap() override { return absl::OkStatus(); }
   absl::Status PrepareState() override { return absl::OkStatus(); }
@@ -100,6 +92,11 @@ class FakeGuestImage final : public GuestImage {
   static constexpr char kVcpu[] = "vcpu";
   static constexpr CheckpointWriter::HvmParam kParam{1, 2};
 
+  absl::StatusOr<absl::Span<const uint64_t>> TakePages(uint32_t pages) {
+    bitmap_ = pages;
+    if (absl::Status status = Take(pages); !status.ok()) return status;
+    return absl::MakeConstSpan(&bitmap_, 1);
+  }
   absl::Status Take(uint32_t pages) {
     for (int number = 0; number < FakeGuest::kPages; ++number) {
       if ((pages & 1U << number) == 0) continue;
