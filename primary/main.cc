@@ -42,8 +42,8 @@ ABSL_FLAG(
     "bytes per second that the checkpoints of all protections together may take of the network, in fair parts; 0: "
     "no limit; settings.bandwidth_limit limits one protection");
 ABSL_FLAG(uint32_t, encoding_threads, 0,
-          "threads on which the checkpoints of all protections are encoded for the wire; 0: as many as there are "
-          "processors, at most 4");
+          "threads on which the checkpoints of all protections are encoded for the wire, beyond their first 4 MiB; 0: as "
+          "many as there are processors, at most 4");
 ABSL_FLAG(std::string, epoch_trace, "",
           "file that gets a line per committed checkpoint, in columns that its first line names: the parts of the pause, "
           "commit and output delay in microseconds, pages, bytes; default: none (WatchEpochs gives the same)");

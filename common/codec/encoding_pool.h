@@ -13,8 +13,9 @@
 
 namespace romulus {
 
-// The threads on which all protections of an agent encode: their number bounds what encoding takes from the host, and
-// the lanes take turns (FairTurns), so that a busy guest's checkpoint does not stand before an idle one's.
+// The threads on which all protections of an agent encode what is not encoded by its sender, that is, all but the
+// beginning of each checkpoint (CheckpointPipeline). Their number bounds what encoding takes from the host, and the lanes
+// take turns (FairTurns), so that a busy guest's checkpoint does not stand before an idle one's.
 class EncodingPool {
  public:
   struct Task {

@@ -238,8 +238,8 @@ void Protection::Replicate(uint64_t epoch, absl::Duration next_epoch_start, absl
 void Protection::ScheduleNext(absl::Duration now) {
   // Nothing can be foreseen: its commit will tell.
   if (usual_commit_ == absl::ZeroDuration()) return;
-  // A pause costs processor time on this host; where the guest can use that for itself meanwhile, and the commit is not
-  // long in coming, it comes as early, and is suspended faster, if nothing else is done. A long wait is worth a pause.
+  // The commit comes sooner after the sending than a pause would take: the guest runs until then. Where the host's
+  // processors are busy, that makes as many checkpoints, with shorter pauses.
   if (usual_commit_ - usual_send_ <= usual_suspend_ + usual_copy_ && !pressure_) return;
   Replicating& replicating = *in<Replicating>();
   // So early that the commit is to be expected in the middle of the next copy; but not before all was sent
