@@ -231,7 +231,6 @@ void PrimarySession::CommittedLocked(uint64_t epoch) {
     link_bytes_per_second_ =
         static_cast<uint64_t>(static_cast<double>(uncommitted_->sent_bytes) / absl::ToDoubleSeconds(took));
   }
-  changed_.notify_all();
 }
 
 absl::Status PrimarySession::ResendLocked(const replication::v1::ResendCheckpoint& resend) {
@@ -309,10 +308,10 @@ absl::Status PrimarySession::CheckTimesLocked(absl::Duration now) {
 
 void PrimarySession::SendCheckpoints() {
   std::unique_lock<std::mutex> lock(mutex_);
-  const auto Committed = [this] { return uncommitted_.has_value() && uncommitted_->epoch <= committed_; };
   while (true) {
-    changed_.wait(lock, [&] { return closed_ || resend_ || !checkpoints_.empty() || Committed(); });
-    if (closed_ || Committed()) {
+    changed_.wait(lock, [this] { return closed_ || resend_ || !checkpoints_.empty(); });
+    // What was committed goes now: for that alone this thread is not woken.
+    if (closed_ || (uncommitted_.has_value() && uncommitted_->epoch <= committed_)) {
       {
         // Readers go without the lock: what lies behind them is another's.
         const std::optional<Checkpoint> done = std::exchange(uncommitted_, std::nullopt);

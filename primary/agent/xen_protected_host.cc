@@ -125,7 +125,10 @@ void XenProtectedHost::ApplySettings(const std::string& id, const control::v1::P
   next->link.bandwidth->SetLimit(settings.bandwidth_limit());
   next->link.encoding_pool = settings.encoding() == control::v1::RAW ? nullptr : encoding_pool_;
   // A record of an older agent does not have it.
-  if (settings.page_cache_bytes() > 0) next->link.page_cache_bytes_max = settings.page_cache_bytes();
+  if (settings.page_cache_bytes() > 0) {
+    next->link.page_cache_bytes_max = settings.page_cache_bytes();
+    next->source.captured_pages_bytes_max = settings.page_cache_bytes();
+  }
   next->source.staging_bytes_max = settings.staging_bytes_max();
 }
 

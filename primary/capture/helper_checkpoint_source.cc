@@ -126,6 +126,7 @@ absl::Status HelperCheckpointSource::Launch() {
   start.set_suspend_timeout_ms(static_cast<uint32_t>(absl::ToInt64Milliseconds(options_.suspend_timeout)));
   start.set_resume_timeout_ms(static_cast<uint32_t>(absl::ToInt64Milliseconds(options_.resume_timeout)));
   start.set_staging_bytes_max(options_.staging_bytes_max);
+  start.set_captured_pages_bytes_max(options_.captured_pages_bytes_max);
   (void)process_->Send(message, {write_end.get(), files_[0]->descriptor(), files_[1]->descriptor()});
   return absl::OkStatus();
 }
@@ -226,6 +227,8 @@ void HelperCheckpointSource::OnCaptured(const helper::v1::Captured& captured) {
   result.epoch = epoch_;
   result.length = captured.length();
   result.dirty_pages = captured.dirty_pages();
+  result.unchanged_pages = captured.unchanged_pages();
+  result.captured_pages_bytes = captured.captured_pages_bytes();
   result.pause = absl::Microseconds(captured.pause_us());
   result.copy = absl::Microseconds(captured.copy_us());
   result.parts = FromProto(captured.parts());

@@ -38,6 +38,8 @@ class HelperCheckpointSource final : public CheckpointSource, private HelperProc
     // checkpoints need is ever taken). A larger checkpoint is taken all the same, if the host has the memory, and
     // counted in Captured::oversized_checkpoints; if it has not, the source ends, UNAVAILABLE, and the guest runs on.
     uint64_t staging_bytes_max = 0;
+    // What the helper may keep of the pages' contents, as last captured, to leave out those that are unchanged.
+    uint64_t captured_pages_bytes_max = uint64_t{64} << 20;
   };
 
   HelperCheckpointSource(EventLoop& loop, Options options);

@@ -48,6 +48,8 @@ control::v1::Protection Example() {
   status.mutable_pacing()->add_missed(control::v1::PAUSE_SHARE_GOAL);
   status.mutable_pacing()->set_pause_share(0.25);
   status.set_dirty_pages_p50(350);
+  status.set_unchanged_pages_p50(250);
+  status.set_captured_pages_bytes(1 << 21);
   status.set_sent_bytes(5'000'000'000'000);
   status.set_staged_bytes(1 << 20);
   status.set_oversized_checkpoints(4);
@@ -108,6 +110,8 @@ TEST(ProtectionMetrics, SayWhatTheStatusSays) {
            "romulus_pacing_goal_missed{protection=\"web-1\",goal=\"OUTPUT_DELAY_GOAL\"} 0",
            "romulus_output_delay_seconds{protection=\"web-1\",quantile=\"0.99\"} 0.625",
            "romulus_dirty_pages{protection=\"web-1\",quantile=\"0.5\"} 350",
+           "romulus_unchanged_pages{protection=\"web-1\",quantile=\"0.5\"} 250",
+           "romulus_captured_pages_bytes{protection=\"web-1\"} 2097152",
            "romulus_sent_bytes_total{protection=\"web-1\"} 5000000000000",
            "romulus_staged_bytes{protection=\"web-1\"} 1048576",
            "romulus_egress_held_packets{protection=\"web-1\",vif=\"vif4.0\"} 12",

@@ -176,6 +176,8 @@ control::v1::ProtectionStatus ToProto(const ProtectionDriver::Status& status, ab
   *proto.mutable_output_delay() = SpreadToProto(status.output_delay_ns);
   proto.set_dirty_pages_last(status.dirty_pages_last);
   proto.set_dirty_pages_p50(status.dirty_pages.p50);
+  proto.set_unchanged_pages_p50(status.unchanged_pages.p50);
+  proto.set_captured_pages_bytes(status.captured_pages_bytes);
   proto.set_sent_bytes(status.sent_bytes);
   proto.set_staged_bytes(status.staged_bytes);
   proto.set_checkpoints_per_second(status.checkpoints_per_second);
@@ -214,6 +216,7 @@ control::v1::EpochTrace ToProto(const EpochTrace& trace) {
   *proto.mutable_commit() = ToProto(trace.commit);
   *proto.mutable_output_delay() = ToProto(trace.output_delay);
   proto.set_dirty_pages(trace.dirty_pages);
+  proto.set_unchanged_pages(trace.unchanged_pages);
   proto.set_bytes(trace.bytes);
   proto.set_wire_bytes(trace.wire_bytes);
   return proto;

@@ -25,6 +25,7 @@ struct EpochTrace {
   // Zero for epoch 1, whose output is not held.
   absl::Duration output_delay;
   uint64_t dirty_pages = 0;
+  uint64_t unchanged_pages = 0;  // Of them: not in the checkpoint.
   uint64_t bytes = 0;
   uint64_t wire_bytes = 0;  // As sent, encoded; what was sent again counts again.
 };

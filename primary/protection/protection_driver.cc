@@ -363,6 +363,7 @@ void ProtectionDriver::OnCaptured(CheckpointSource::Captured captured) {
   if (captured.reader != nullptr) checkpoint.reader = std::move(captured.reader);
   checkpoint.captured_at = Now();
   dirty_pages_last_ = captured.dirty_pages;
+  captured_pages_bytes_ = captured.captured_pages_bytes;
   oversized_ = captured.oversized_checkpoints;
   checkpoint.captured = std::move(captured);
   Post(event);
@@ -399,6 +400,7 @@ void ProtectionDriver::NoteCommit(uint64_t epoch) {
   trace.copy = checkpoint.captured.copy;
   trace.commit = now - checkpoint.captured_at;
   trace.dirty_pages = checkpoint.captured.dirty_pages;
+  trace.unchanged_pages = checkpoint.captured.unchanged_pages;
   trace.bytes = checkpoint.captured.length;
   // The next one is sent only from now on.
   if (link_ != nullptr) {
@@ -423,6 +425,7 @@ void ProtectionDriver::NoteRelease(uint64_t epoch) {
       output_delay_.Add(absl::ToInt64Nanoseconds(trace.output_delay));
       commit_.Add(absl::ToInt64Nanoseconds(trace.commit));
       dirty_pages_.Add(static_cast<int64_t>(trace.dirty_pages));
+      unchanged_pages_.Add(static_cast<int64_t>(trace.unchanged_pages));
       bytes_.Add(static_cast<int64_t>(trace.bytes));
       wire_bytes_.Add(static_cast<int64_t>(trace.wire_bytes));
       Post(event::EpochMeasured{trace.epoch,
@@ -468,6 +471,8 @@ ProtectionDriver::Status ProtectionDriver::status() {
   status.output_delay_ns = output_delay_.spread();
   status.commit_ns = commit_.spread();
   status.dirty_pages = dirty_pages_.spread();
+  status.unchanged_pages = unchanged_pages_.spread();
+  status.captured_pages_bytes = captured_pages_bytes_;
   status.checkpoint_bytes = bytes_.spread();
   status.checkpoint_wire_bytes = wire_bytes_.spread();
   status.dirty_pages_last = dirty_pages_last_;

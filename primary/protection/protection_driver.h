@@ -100,12 +100,14 @@ class ProtectionDriver {
     RecentSpread::Spread output_delay_ns;
     RecentSpread::Spread commit_ns;
     RecentSpread::Spread dirty_pages;
+    RecentSpread::Spread unchanged_pages;
     RecentSpread::Spread checkpoint_bytes;
     RecentSpread::Spread checkpoint_wire_bytes;
     uint64_t dirty_pages_last = 0;
     uint64_t sent_bytes = 0;  // In this session.
     LinkEncoding encoding;    // Of this session.
     uint64_t staged_bytes = 0;
+    uint64_t captured_pages_bytes = 0;  // As CheckpointSource::Captured's.
     double checkpoints_per_second = 0;   // Over the last 1024 checkpoints of this session.
     uint64_t oversized_checkpoints = 0;  // Over all sessions: that did not fit into the staging bound.
     uint64_t seeding_pages_sent = 0;
@@ -194,9 +196,10 @@ class ProtectionDriver {
   uint64_t oversized_ = 0;                     // In this one.
   std::deque<absl::Duration> commits_;
   std::optional<absl::Duration> committed_state_at_;
-  RecentSpread pause_, output_delay_, commit_, dirty_pages_, bytes_, wire_bytes_;
+  RecentSpread pause_, output_delay_, commit_, dirty_pages_, unchanged_pages_, bytes_, wire_bytes_;
   PauseSpreads pause_parts_;
   uint64_t dirty_pages_last_ = 0;
+  uint64_t captured_pages_bytes_ = 0;
   uint64_t checkpoints_committed_ = 0;
   uint64_t seeding_pages_sent_ = 0;
   absl::Status last_error_;

@@ -145,4 +145,25 @@ absl::Status CheckpointWriter::HvmParams(absl::Span<const HvmParam> params) {
   return Record(kHvmParams, absl::MakeConstSpan(scratch_.data(), static_cast<size_t>(end - scratch_.data())));
 }
 
+void ForEachWrittenPage(absl::Span<const char> records,
+                        absl::FunctionRef<void(uint64_t entry, const char* page)> on_page) {
+  while (!records.empty()) {
+    RecordHeader record;
+    memcpy(&record, records.data(), sizeof(record));
+    if (record.type == kPageData) {
+      PageDataHeader header;
+      memcpy(&header, records.data(), sizeof(header));
+      const char* entry_at = records.data() + sizeof(header);
+      const char* page = entry_at + header.count * CheckpointWriter::kEntryBytes;
+      for (uint32_t i = 0; i < header.count; ++i, entry_at += CheckpointWriter::kEntryBytes) {
+        uint64_t entry;
+        memcpy(&entry, entry_at, sizeof(entry));
+        on_page(entry, EntryHasContents(entry) ? page : nullptr);
+        if (EntryHasContents(entry)) page += kPageBytes;
+      }
+    }
+    records.remove_prefix(kRecordHeaderBytes + record.length + -record.length % kRecordAlignment);
+  }
+}
+
 }  // namespace romulus

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "common/stream/stream_format.h"
@@ -73,6 +74,11 @@ class CheckpointWriter {
   uint64_t page_count_ = 0;
   uint64_t length_ = 0;
 };
+
+// Reads back what a CheckpointWriter wrote without Headers: each entry of its PAGE_DATA records, with its page (null:
+// it has no contents).
+void ForEachWrittenPage(absl::Span<const char> records,
+                        absl::FunctionRef<void(uint64_t entry, const char* page)> on_page);
 
 }  // namespace romulus
 

@@ -84,6 +84,21 @@ TEST_F(CheckpointWriterTest, WholeCheckpointsAreWhatRestoreTakes) {
   }
 }
 
+TEST_F(CheckpointWriterTest, WrittenPagesAreReadBackFromBetweenOtherRecords) {
+  constexpr uint64_t kGone = uint64_t{stream_format::kFrameTypeXtab} << stream_format::kFrameTypeShift | 7;
+  ASSERT_TRUE(writer_.Pages(std::vector<uint64_t>{0, kGone, 100}, frames_).ok());
+  ASSERT_TRUE(writer_.Record(stream_format::kHvmContext, std::string(13, 'v')).ok());
+  ASSERT_TRUE(writer_.Pages(std::vector<uint64_t>{1}, frames_).ok());
+  ASSERT_TRUE(writer_.EndCheckpoint().ok());
+  std::vector<uint64_t> entries;
+  ForEachWrittenPage(sink_.bytes, [&](uint64_t entry, const char* page) {
+    entries.push_back(entry);
+    ASSERT_EQ(page == nullptr, entry == kGone);
+    if (page != nullptr) EXPECT_EQ(memcmp(page, frames_.Find(entry), stream_format::kPageBytes), 0) << entry;
+  });
+  EXPECT_EQ(entries, (std::vector<uint64_t>{0, kGone, 100, 1}));
+}
+
 TEST_F(CheckpointWriterTest, ParametersWithoutValueAreLeftOut) {
   ASSERT_TRUE(writer_.HvmParams(std::vector<CheckpointWriter::HvmParam>{{1, 0}, {2, 0}}).ok());
   EXPECT_EQ(sink_.bytes, "");

@@ -91,7 +91,7 @@ size_t LargestCheckpoint(uint64_t memory_pages) {
 }
 
 absl::Status SaveGuest(Hypervisor& hypervisor, SaveSession& session, StopSignal& stop, int agent_descriptor,
-                       size_t staging_bytes_max, std::vector<UniqueFd> descriptors) {
+                       const SaveLoop::Options& options, std::vector<UniqueFd> descriptors) {
   const absl::StatusOr<uint64_t> pages = hypervisor.hypercalls->MemoryPages();
   if (!pages.ok()) return pages.status();
   if (absl::Status alive = hypervisor.guest->CheckAlive(); !alive.ok()) return alive;
@@ -102,7 +102,7 @@ absl::Status SaveGuest(Hypervisor& hypervisor, SaveSession& session, StopSignal&
   if (!pipe.ok()) return pipe.status();
   auto staging = OpenStaging(std::move(descriptors[1]), std::move(descriptors[2]), LargestCheckpoint(*pages));
   if (!staging.ok()) return staging.status();
-  SaveLoop(**image, session, *std::move(pipe), *std::move(staging), staging_bytes_max, MonotonicNow).Run([] {
+  SaveLoop(**image, session, *std::move(pipe), *std::move(staging), options, MonotonicNow).Run([] {
     // The first copy is long, and nobody waits for it; what follows is short.
     if (absl::Status status = TakePausePriority(); !status.ok()) LogWarning(status.message(), ": pauses may be longer");
   });
@@ -124,7 +124,8 @@ int Save(HelperEnd& agent, StopSignal& stop, HelperEnd::Received start) {
   options.suspend_timeout = absl::Milliseconds(request.suspend_timeout_ms());
   options.resume_timeout = absl::Milliseconds(request.resume_timeout_ms());
   SaveSession session(agent, guest, stop, MonotonicNow, options);
-  session.Fail(SaveGuest(*hypervisor, session, stop, agent.descriptor(), request.staging_bytes_max(),
+  session.Fail(SaveGuest(*hypervisor, session, stop, agent.descriptor(),
+                         {request.staging_bytes_max(), request.captured_pages_bytes_max()},
                          std::move(start.descriptors)));
 
   const bool asked = session.StopRequested() && !session.failure().has_value();

@@ -5,9 +5,10 @@
 
 namespace romulus {
 
-// From now on the calling thread runs before whatever else dom0 would run on its processor (SCHED_RR, lowest priority):
-// a suspended guest waits for it. For a thread that computes only while it copies a suspended guest, and sleeps
-// otherwise. PERMISSION_DENIED: without CAP_SYS_NICE.
+// From now on all threads that this process has run before whatever else dom0 would run on their processors (SCHED_RR,
+// lowest priority): a suspended guest waits for them. For a process that computes only while it copies a suspended
+// guest, and sleeps otherwise; that is, the thread that copies, and libxenstore's, which brings it the news of the
+// suspend. PERMISSION_DENIED: without CAP_SYS_NICE.
 absl::Status TakePausePriority();
 
 }  // namespace romulus

@@ -2,23 +2,43 @@
 
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <thread>
 
 namespace romulus {
 namespace {
 
-TEST(PausePriority, IsTheCallingThreadsAlone) {
-  absl::Status taken;
-  int policy = -1;
-  // Of a thread of its own: the test goes on as it was.
-  std::thread([&] {
-    taken = TakePausePriority();
-    policy = sched_getscheduler(0);
-  }).join();
-  if (absl::IsPermissionDenied(taken)) GTEST_SKIP() << taken;
-  ASSERT_TRUE(taken.ok()) << taken;
-  EXPECT_EQ(policy, SCHED_RR | SCHED_RESET_ON_FORK);
+constexpr int kNotPermitted = 77;
+
+// 0: both threads of this process have it, and a child of it would not.
+int TakeInProcessOfTwoThreads() {
+  std::atomic<pid_t> other = 0;
+  std::thread([&other] {
+    other = gettid();
+    while (true) pause();
+  }).detach();
+  while (other == 0) std::this_thread::yield();
+  const absl::Status taken = TakePausePriority();
+  if (absl::IsPermissionDenied(taken)) return kNotPermitted;
+  if (!taken.ok()) return 1;
+  constexpr int kExpected = SCHED_RR | SCHED_RESET_ON_FORK;
+  if (sched_getscheduler(0) != kExpected) return 2;
+  if (sched_getscheduler(other) != kExpected) return 3;
+  return 0;
+}
+
+TEST(PausePriority, IsAllThreadsOfTheProcess) {
+  // In a process of its own: the test goes on as it was.
+  const pid_t child = fork();
+  if (child == 0) _exit(TakeInProcessOfTwoThreads());
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == kNotPermitted) GTEST_SKIP() << "without CAP_SYS_NICE";
+  EXPECT_EQ(WEXITSTATUS(status), 0);
   EXPECT_EQ(sched_getscheduler(0), SCHED_OTHER);
 }
 

@@ -25,14 +25,16 @@ constexpr uint64_t kProgressPages = 4096;
 }  // namespace
 
 SaveLoop::SaveLoop(GuestImage& image, SaveSession& session, SeedingPipe pipe, std::array<StagingMemory, 2> staging,
-                   size_t staging_bytes_max, std::function<absl::Duration()> now)
+                   Options options, std::function<absl::Duration()> now)
     : image_(image),
       session_(session),
       pipe_(std::move(pipe)),
       staging_(std::move(staging)),
-      staging_bytes_max_(staging_bytes_max == 0 ? std::numeric_limits<size_t>::max() : staging_bytes_max),
+      staging_bytes_max_(options.staging_bytes_max == 0 ? std::numeric_limits<size_t>::max()
+                                                        : options.staging_bytes_max),
       now_(std::move(now)),
       writers_{CheckpointWriter(staging_[0]), CheckpointWriter(staging_[1])},
+      captured_pages_(options.captured_pages_bytes_max),
       batch_(CheckpointWriter::kPagesInRecordMax) {}
 
 void SaveLoop::Run(const std::function<void()>& on_seeded) {
@@ -52,6 +54,9 @@ void SaveLoop::Run(const std::function<void()>& on_seeded) {
     if (!session_.Resume(*copied)) return;
     // Its reader sees the end of the file, though not the end of the checkpoint.
     pipe_.reset();
+    if (!session_.Deliver()) return;
+    // Not from the guest: it runs again.
+    KeepCaptured(staging_[file].contents());
     if (!session_.NextEpoch()) return;
   }
   session_.Fail(status);
@@ -115,11 +120,32 @@ absl::Status SaveLoop::WriteAllPages(CheckpointWriter& writer) {
 absl::Status SaveLoop::WriteDirtyPages(absl::Span<const uint64_t> bitmap, CheckpointWriter& writer) {
   DirtyFrames dirty(bitmap);
   while (const size_t count = dirty.Next(absl::MakeSpan(batch_))) {
-    const absl::Span<uint64_t> batch = absl::MakeSpan(batch_.data(), count);
+    const absl::Span<uint64_t> batch = Changed(absl::MakeSpan(batch_.data(), count));
+    if (batch.empty()) continue;
     if (absl::Status status = image_.AddTypes(batch); !status.ok()) return status;
     if (absl::Status status = writer.Pages(batch, image_.frames()); !status.ok()) return status;
   }
   return absl::OkStatus();
+}
+
+absl::Span<uint64_t> SaveLoop::Changed(absl::Span<uint64_t> frames) {
+  size_t changed = 0;
+  for (const uint64_t frame : frames) {
+    const char* const page = image_.frames().Find(frame);
+    if (page == nullptr || !captured_pages_.Unchanged(frame, page)) frames[changed++] = frame;
+  }
+  unchanged_ += frames.size() - changed;
+  return frames.first(changed);
+}
+
+void SaveLoop::KeepCaptured(absl::Span<const char> checkpoint) {
+  ForEachWrittenPage(checkpoint, [this](uint64_t entry, const char* page) {
+    if (page != nullptr) {
+      captured_pages_.Keep(FrameOfEntry(entry), page);
+    } else {
+      captured_pages_.Forget(FrameOfEntry(entry));
+    }
+  });
 }
 
 absl::Status SaveLoop::ReportProgress(uint32_t round, const CheckpointWriter& writer, uint64_t pages_left) {
@@ -148,6 +174,7 @@ absl::StatusOr<SaveSession::Copied> SaveLoop::CopySuspended(size_t file) {
   CheckpointWriter& writer = writers_[file];
   writer.Restart();
   staging_[file].Rewind();
+  const uint64_t unchanged_before = unchanged_;
   const absl::Duration begun = now_();
   if (absl::Status status = image_.CheckMemoryMap(); !status.ok()) return status;
   const absl::StatusOr<absl::Span<const uint64_t>> bitmap =
@@ -169,8 +196,10 @@ absl::StatusOr<SaveSession::Copied> SaveLoop::CopySuspended(size_t file) {
   copied.length = writer.length();
   if (copied.length > staging_bytes_max_) ++oversized_;
   copied.oversized = oversized_;
-  copied.pages = writer.page_count();
-  resets_.OnTaken(reset_tracking_, copied.pages);
+  copied.unchanged_pages = unchanged_ - unchanged_before;
+  copied.dirty_pages = writer.page_count() + copied.unchanged_pages;
+  copied.captured_pages_bytes = captured_pages_.memory_bytes();
+  resets_.OnTaken(reset_tracking_, copied.dirty_pages);
   return copied;
 }
 

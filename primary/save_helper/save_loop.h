@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "primary/save_helper/captured_pages.h"
 #include "primary/save_helper/checkpoint_writer.h"
 #include "primary/save_helper/guest_image.h"
 #include "primary/save_helper/save_session.h"
@@ -34,8 +35,13 @@ class SaveLoop {
   // takes more, once: its memory is reserved while the guest runs as far as can be foreseen, and is given back when a
   // smaller one follows. If the host does not have it, the guest runs on and the session ends, RESOURCE_EXHAUSTED.
   // `now` is monotonic time.
+  // `captured_pages_bytes_max`: for CapturedPages.
+  struct Options {
+    size_t staging_bytes_max = 0;
+    size_t captured_pages_bytes_max = 0;
+  };
   SaveLoop(GuestImage& image, SaveSession& session, SeedingPipe pipe, std::array<StagingMemory, 2> staging,
-           size_t staging_bytes_max, std::function<absl::Duration()> now);
+           Options options, std::function<absl::Duration()> now);
 
   // Blocks until the session ends, or something fails: then the session knows. The guest may be suspended then.
   // `on_seeded` is called when all of the guest's memory was copied, before it is suspended for the first time.
@@ -46,6 +52,10 @@ class SaveLoop {
   absl::Status WritePreamble(CheckpointWriter& writer);
   absl::Status WriteAllPages(CheckpointWriter& writer);
   absl::Status WriteDirtyPages(absl::Span<const uint64_t> bitmap, CheckpointWriter& writer);
+  // Of these frames, in place: those that are not as they were captured last.
+  absl::Span<uint64_t> Changed(absl::Span<uint64_t> frames);
+  // What `checkpoint` has of each page is what was captured last.
+  void KeepCaptured(absl::Span<const char> checkpoint);
   absl::Status ReportProgress(uint32_t round, const CheckpointWriter& writer, uint64_t pages_left);
   // For the next checkpoint, while the guest runs.
   absl::Status Prepare(StagingMemory& staging);
@@ -60,7 +70,9 @@ class SaveLoop {
   std::array<CheckpointWriter, 2> writers_;
   TrackingResets resets_;
   bool reset_tracking_ = true;  // At the next checkpoint.
+  CapturedPages captured_pages_;
   std::vector<uint64_t> batch_;
+  uint64_t unchanged_ = 0;  // Pages that checkpoints did without.
   uint64_t oversized_ = 0;
 };
 

@@ -56,7 +56,7 @@ class SaveLoopTest : public testing::Test, public SuspendableGuest, public Guest
                                       [this] { return session_->StopRequested(); }),
                     {*StagingMemory::New(UniqueFd(dup(files_[0].get())), limit),
                      *StagingMemory::New(UniqueFd(dup(files_[1].get())), limit)},
-                    staging_bytes_max, [this] { return now_ += absl::Milliseconds(1); });
+                    {.staging_bytes_max = staging_bytes_max, .captured_pages_bytes_max = captured_pages_bytes_max_}, [this] { return now_ += absl::Milliseconds(1); });
       loop.Run([this] {
         EXPECT_EQ(session_->epoch(), 0);
         ++seeded_;
@@ -106,6 +106,8 @@ class SaveLoopTest : public testing::Test, public SuspendableGuest, public Guest
     }
     EXPECT_TRUE(agent_->Send(message).ok());
     Dirty(10, dirty_pages_);
+    const uint64_t epoch = session_->epoch();
+    for (const size_t page : changes_[epoch]) memory_[page * kPageBytes] = static_cast<char>('0' + epoch - 1);
     return absl::OkStatus();
   }
   int event_descriptor() const override { return events_.get(); }
@@ -169,6 +171,8 @@ class SaveLoopTest : public testing::Test, public SuspendableGuest, public Guest
   uint64_t checkpoints_ = 4;
   uint64_t map_changes_at_ = 0;
   size_t dirty_pages_ = 7;
+  size_t captured_pages_bytes_max_ = 0;
+  std::map<uint64_t, std::vector<size_t>> changes_;  // After the checkpoint of that epoch.
   int looks_ = 0;
   std::string story_, live_;
   int seeded_ = 0;
@@ -207,6 +211,42 @@ TEST_F(SaveLoopTest, WithoutAResetOfTheTrackingACheckpointHasWhatWasWrittenSince
   ASSERT_EQ(captured.size(), 4);
   EXPECT_EQ(looks_, 3);
   for (size_t i = 1; i < 4; ++i) EXPECT_EQ(captured[i].dirty_pages(), 7) << i;
+}
+
+TEST_F(SaveLoopTest, APageThatHoldsWhatWasLastCapturedIsLeftOut) {
+  captured_pages_bytes_max_ = size_t{1} << 20;
+  checkpoints_ = 5;
+  // While the guest runs after each checkpoint, so before the next: 7 pages are written to, only these change.
+  changes_ = {{2, {11}}, {3, {11, 12}}, {4, {}}};
+  Run();
+  EXPECT_FALSE(session_->failure().has_value());
+  const std::vector<helper::v1::Captured> captured = AllCaptured();
+  ASSERT_EQ(captured.size(), 5);
+  const std::vector<std::vector<uint64_t>> expected = {
+      {10, 11, 12, 13, 14, 15, 16},  // None of them was captured since the first copy.
+      {11},
+      {11, 12},
+      {}};
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const helper::v1::Captured& each = captured[i + 1];
+    std::vector<uint64_t> frames;
+    std::string contents;
+    ForEachWrittenPage(Staged(each), [&](uint64_t entry, const char* page) {
+      frames.push_back(entry);
+      contents.append(page, kPageBytes);
+    });
+    EXPECT_EQ(frames, expected[i]) << each.epoch();
+    EXPECT_EQ(each.dirty_pages(), 7);
+    EXPECT_EQ(each.unchanged_pages(), 7 - expected[i].size());
+    EXPECT_EQ(each.captured_pages_bytes() > 0, i > 0);
+    // As the guest was then, not as it is by the time that contents are kept.
+    for (size_t page = 0; i > 0 && page < frames.size(); ++page) {
+      EXPECT_EQ(contents[page * kPageBytes], static_cast<char>('0' + i)) << "page " << frames[page];
+    }
+    RecordScanner scanner(RecordScanner::Checkpoint::kLater);
+    EXPECT_TRUE(scanner.Feed(Staged(each)).ok());
+    EXPECT_TRUE(scanner.complete());
+  }
 }
 
 TEST_F(SaveLoopTest, AMemoryMapThatHasChangedIsNotCopied) {
@@ -248,7 +288,7 @@ TEST_F(SaveLoopTest, AStopEndsAFirstCopyThatNobodyReads) {
                                   [this] { return session_->StopRequested(); }),
                 {*StagingMemory::New(UniqueFd(dup(files_[0].get())), kPageBytes),
                  *StagingMemory::New(UniqueFd(dup(files_[1].get())), kPageBytes)},
-                0, [this] { return now_; });
+                {}, [this] { return now_; });
   loop.Run([] { FAIL() << "nobody has read the first copy"; });
   EXPECT_TRUE(session_->StopRequested());
   EXPECT_FALSE(session_->failure().has_value());

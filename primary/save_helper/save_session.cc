@@ -74,7 +74,9 @@ bool SaveSession::Resume(const Copied& copied) {
   captured.set_epoch(epoch_);
   captured.set_staging_index(static_cast<uint32_t>(StagingIndex(epoch_)));
   captured.set_length(copied.length);
-  captured.set_dirty_pages(copied.pages);
+  captured.set_dirty_pages(copied.dirty_pages);
+  captured.set_unchanged_pages(copied.unchanged_pages);
+  captured.set_captured_pages_bytes(copied.captured_pages_bytes);
   captured.set_oversized_checkpoints(copied.oversized);
   captured.set_pause_us(Microseconds(running_at - requested_at_));
   captured.set_copy_us(Microseconds(copied_at - suspended_at_));
@@ -95,7 +97,7 @@ void SaveSession::ResumeAfterFailure() {
   if (guest_.Resume().ok()) (void)guest_.FinishResume();
 }
 
-bool SaveSession::NextEpoch() {
+bool SaveSession::Deliver() {
   absl::Status status = agent_.Send(captured_);
   if (absl::IsUnavailable(status)) {
     stop_ = true;
@@ -106,11 +108,9 @@ bool SaveSession::NextEpoch() {
     status = guest_.FinishResume();
     finish_resume_ = now_() - begun;
   }
-  if (!status.ok()) {
-    Fail(status);
-    return false;
-  }
-  return WaitForNextEpoch();
+  if (status.ok()) return true;
+  Fail(status);
+  return false;
 }
 
 bool SaveSession::StopRequested() {
@@ -142,7 +142,7 @@ bool SaveSession::WaitForPermit() {
   }
 }
 
-bool SaveSession::WaitForNextEpoch() {
+bool SaveSession::NextEpoch() {
   while (true) {
     const std::optional<AgentToHelper> message = TakeMessage();
     if (stop_ || signal_.requested()) return false;

@@ -18,7 +18,7 @@ namespace romulus {
 
 // The save helper's side of proto/helper/v1, as SaveLoop needs it. Knows nothing of what is copied, or how. One thread;
 // order of calls:
-//   Progress*, then per checkpoint  Suspend, (the copy is made,) Resume or ResumeAfterFailure, NextEpoch
+//   Progress*, then per checkpoint  Suspend, (the copy is made,) Resume or ResumeAfterFailure, Deliver, NextEpoch
 // Each returns whether to go on; after one that did not, failure() says why, or that the end was asked for. The guest
 // never stays suspended for long: every wait while it is has a deadline, after which it is resumed and the session
 // fails. Whether the guest runs in the end is for GuestRecovery to see to.
@@ -31,7 +31,11 @@ class SaveSession {
   // A copy of the suspended guest: whole, in the staging file of its epoch.
   struct Copied {
     uint64_t length = 0;
-    uint64_t pages = 0;
+    // That the guest has written to, and those of them that the copy does without (CapturedPages).
+    uint64_t dirty_pages = 0;
+    uint64_t unchanged_pages = 0;
+    // In use for that.
+    uint64_t captured_pages_bytes = 0;
     // Copies so far that were larger than the staging files are to be.
     uint64_t oversized = 0;
     absl::Duration dirty_bitmap;
@@ -53,6 +57,9 @@ class SaveSession {
   bool Resume(const Copied& copied);
   // The copy failed.
   void ResumeAfterFailure();
+  // The copy is the agent's.
+  bool Deliver();
+  // Waits until the next one is wanted.
   bool NextEpoch();
 
   // Something outside of this failed; the first failure counts. OK and CANCELLED are none.
@@ -69,7 +76,6 @@ class SaveSession {
  private:
   void Fail(helper::v1::Failed::Kind kind, const std::string& reason);
   bool WaitForPermit();
-  bool WaitForNextEpoch();
   // Waits for the agent, a signal, or (if `watch_guest`) the guest, until `deadline`. False: deadline passed.
   bool WaitForEvent(absl::Duration deadline, bool watch_guest);
   // Takes one message if there is one; Stop and the end of file set stop_.

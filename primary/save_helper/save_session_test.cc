@@ -75,12 +75,12 @@ class SaveSessionTest : public testing::Test {
     on_suspended();
     if (!session_->Resume(Copy())) return false;
     on_captured();
-    return session_->NextEpoch();
+    return session_->Deliver() && session_->NextEpoch();
   }
   SaveSession::Copied Copy() {
     SaveSession::Copied copied;
     copied.length = 100 * session_->epoch();
-    copied.pages = session_->epoch();
+    copied.dirty_pages = session_->epoch();
     copied.dirty_bitmap = absl::Milliseconds(1);
     copied.page_copy = absl::Milliseconds(7);
     copied.vcpu_state = absl::Milliseconds(2);
@@ -212,6 +212,7 @@ TEST_F(SaveSessionTest, ASignalBetweenCheckpointsEndsTheSession) {
   Permit(1);
   ASSERT_TRUE(session_->Resume(Copy()));
   ASSERT_EQ(raise(SIGTERM), 0);
+  EXPECT_TRUE(session_->Deliver());
   EXPECT_FALSE(session_->NextEpoch());
   EXPECT_EQ(guest_.story, "suspend resume finish ");
   EXPECT_FALSE(session_->failure().has_value());

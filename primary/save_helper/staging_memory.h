@@ -33,6 +33,8 @@ class StagingMemory final : public StreamSink {
   // Reserves what is missing, as a last resort.
   absl::Status Append(absl::Span<const char> bytes) override;
   size_t length() const { return length_; }
+  // What was appended since Rewind.
+  absl::Span<const char> contents() const { return absl::MakeConstSpan(start_, length_); }
   size_t reserved() const { return reserved_; }
 
  private:

@@ -12,16 +12,17 @@ namespace romulus {
 // and the first write to each that it changes, leaves the guest for the hypervisor, in the suspend that follows, too. A
 // checkpoint without a reset has every page that was written since the last one: more than it needs, never less. As
 // most guests write the same pages over and over (a suspend alone writes some 430, always the same), that is hardly
-// more, and what has not changed costs a copy in memory here and about a byte on the wire.
+// more, and what has not changed costs a comparison (CapturedPages).
 //
-// So tracking goes on as long as the pages come to hardly more than the first checkpoint after a reset had. A guest
-// that always writes other pages gets its reset each time, and is tried again less and less often.
+// So tracking goes on until the pages come to half as many again as the first checkpoint after a reset had: a trip to
+// the hypervisor costs some times what a comparison does. A guest that always writes other pages gets its reset each
+// time, and is tried again less and less often.
 class TrackingResets {
  public:
-  // So many pages more than after a reset are copied rather than tracked anew.
-  static constexpr uint64_t Allowed(uint64_t after_reset) { return after_reset + after_reset / 8 + 32; }
+  // So many pages more than after a reset are looked at rather than tracked anew.
+  static constexpr uint64_t Allowed(uint64_t after_reset) { return after_reset + after_reset / 2 + 64; }
   // After as many checkpoints the set is looked at anew, whatever its size: guests change.
-  static constexpr uint32_t kMostCheckpoints = 64;
+  static constexpr uint32_t kMostCheckpoints = 256;
   static constexpr uint32_t kLongestWait = 64;
 
   // For the next checkpoint, of which `dirty` pages are known while the guest still runs.

@@ -187,6 +187,7 @@ absl::Status XenGuestImage::CheckMemoryMap() {
 }
 
 absl::Status XenGuestImage::PrepareState() {
+  if (std::exchange(state_prepared_, true)) return absl::OkStatus();
   for (size_t i = 0; i < hvm_params_.size(); ++i) {
     const absl::StatusOr<uint64_t> value = hypercalls_.HvmParam(kSavedParams[i].index);
     if (!value.ok()) return value.status();

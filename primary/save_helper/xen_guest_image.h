@@ -69,7 +69,9 @@ class XenGuestImage final : public GuestImage {
   uint64_t frame_numbers_ = 0;
   std::vector<Mapping> mappings_;
   FrameMap frames_;
+  // Those that the guest can't change are read once: a toolstack sets them while it builds the domain.
   std::vector<CheckpointWriter::HvmParam> hvm_params_;
+  bool state_prepared_ = false;
 };
 
 }  // namespace romulus

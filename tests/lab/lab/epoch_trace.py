@@ -14,7 +14,7 @@ from .pause_watch import quantile
 
 _PARTS = [field.name for field in control.protection_service_pb2.PauseParts.DESCRIPTOR.fields]
 _TIMES = ["ran", "pause", *_PARTS, "commit", "output_delay"]
-_COUNTS = ["dirty_pages", "bytes", "wire_bytes"]
+_COUNTS = ["dirty_pages", "unchanged_pages", "bytes", "wire_bytes"]
 
 
 def _times_ms(epoch):
@@ -28,7 +28,8 @@ def line(epoch):
     times = _times_ms(epoch)
     parts = ", ".join(f"{name} {times[name]:.1f}" for name in _PARTS if times[name])
     return (f"epoch {epoch.epoch}: ran {times['ran']:.0f} ms, pause {times['pause']:.1f} ms ({parts}), commit "
-            f"{times['commit']:.1f} ms, output delay {times['output_delay']:.1f} ms, {epoch.dirty_pages} pages, "
+            f"{times['commit']:.1f} ms, output delay {times['output_delay']:.1f} ms, {epoch.dirty_pages} pages "
+            f"({epoch.unchanged_pages} unchanged), "
             f"{epoch.bytes} bytes, {epoch.wire_bytes} sent")
 
 

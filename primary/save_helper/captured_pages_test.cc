@@ -1,0 +1,74 @@
+#include "primary/save_helper/captured_pages.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "common/stream/stream_format.h"
+
+namespace romulus {
+namespace {
+
+using stream_format::kPageBytes;
+
+std::string Page(char fill) { return std::string(kPageBytes, fill); }
+
+TEST(CapturedPagesTest, APageIsUnchangedUntilAByteOfItDiffers) {
+  CapturedPages pages(4 * kPageBytes);
+  std::string page = Page('a');
+  EXPECT_FALSE(pages.Unchanged(7, page.data())) << "never captured";
+  pages.Keep(7, page.data());
+  EXPECT_TRUE(pages.Unchanged(7, page.data()));
+  EXPECT_FALSE(pages.Unchanged(8, page.data())) << "another frame";
+  for (const size_t at : {size_t{0}, kPageBytes / 2, kPageBytes - 1}) {
+    std::string changed = page;
+    changed[at] = 'b';
+    EXPECT_FALSE(pages.Unchanged(7, changed.data())) << at;
+  }
+  page.back() = 'c';
+  pages.Keep(7, page.data());
+  EXPECT_TRUE(pages.Unchanged(7, page.data())) << "as captured last, not first";
+  EXPECT_FALSE(pages.Unchanged(7, Page('a').data()));
+}
+
+TEST(CapturedPagesTest, WhatIsForgottenIsNotUnchanged) {
+  CapturedPages pages(4 * kPageBytes);
+  pages.Keep(7, Page('a').data());
+  pages.Forget(7);
+  pages.Forget(9);
+  EXPECT_FALSE(pages.Unchanged(7, Page('a').data()));
+  // Its place is another's.
+  for (uint64_t frame = 10; frame < 14; ++frame) pages.Keep(frame, Page('b').data());
+  for (uint64_t frame = 10; frame < 14; ++frame) EXPECT_TRUE(pages.Unchanged(frame, Page('b').data())) << frame;
+}
+
+TEST(CapturedPagesTest, WithinItsBoundItForgetsWhatWasNotAskedForForLongest) {
+  CapturedPages pages(4 * kPageBytes);
+  for (uint64_t frame = 0; frame < 4; ++frame) pages.Keep(frame, Page('a').data());
+  for (const uint64_t frame : {0, 1, 3}) EXPECT_TRUE(pages.Unchanged(frame, Page('a').data()));
+  pages.Keep(4, Page('a').data());
+  EXPECT_FALSE(pages.Unchanged(2, Page('a').data()));
+  for (const uint64_t frame : {0, 1, 3, 4}) EXPECT_TRUE(pages.Unchanged(frame, Page('a').data())) << frame;
+}
+
+TEST(CapturedPagesTest, MemoryIsTakenAsNeededAndBounded) {
+  constexpr size_t kBound = 1000 * kPageBytes;
+  CapturedPages pages(kBound);
+  EXPECT_EQ(pages.memory_bytes(), 0);
+  pages.Keep(1, Page('a').data());
+  EXPECT_LT(pages.memory_bytes(), kBound / 2);
+  for (uint64_t frame = 0; frame < 5000; ++frame) pages.Keep(frame, Page('a').data());
+  EXPECT_GE(pages.memory_bytes(), kBound);
+  EXPECT_LT(pages.memory_bytes(), kBound * 11 / 10);
+  EXPECT_TRUE(pages.Unchanged(4999, Page('a').data()));
+}
+
+TEST(CapturedPagesTest, WithoutMemoryEveryPageIsNew) {
+  CapturedPages pages(kPageBytes - 1);
+  pages.Keep(1, Page('a').data());
+  EXPECT_FALSE(pages.Unchanged(1, Page('a').data()));
+  EXPECT_EQ(pages.memory_bytes(), 0);
+}
+
+}  // namespace
+}  // namespace romulus
