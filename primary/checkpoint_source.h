@@ -50,8 +50,8 @@ class CheckpointSource {
     // Null for epoch 1, whose bytes flow through Observer::OnSeeding's reader.
     std::shared_ptr<CheckpointReader> reader;
     uint64_t length = 0;
-    // Every page that was written to since the checkpoint before, and perhaps some that were not. In the checkpoint are all
-    // but unchanged_pages of them: those that hold what the checkpoints before say.
+    // Every page that was written to since the checkpoint before, and perhaps some that were not. In the checkpoint are
+    // all but unchanged_pages of them: those that hold what the checkpoints before say.
     uint64_t dirty_pages = 0;
     uint64_t unchanged_pages = 0;
     uint64_t captured_pages_bytes = 0;  // Memory in use to know them by.

@@ -150,8 +150,7 @@ int RunSave(HelperEnd& agent, StopSignal& stop, HelperEnd::Received start) {
   absl::StatusOr<StagingMemory> second = StagingMemory::New(std::move(start.descriptors[2]), kLimit);
   ROMULUS_CHECK(pipe.ok() && first.ok() && second.ok());
   SaveLoop(image, session, *std::move(pipe), {*std::move(first), *std::move(second)},
-           {request.staging_bytes_max(), request.captured_pages_bytes_max()},
-           MonotonicNow)
+           {request.staging_bytes_max(), request.captured_pages_bytes_max()}, MonotonicNow)
       .Run([] {});
   const bool asked = session.StopRequested() && !session.failure().has_value();
   const absl::Status alive = suspendable.CheckAlive();

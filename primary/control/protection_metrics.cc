@@ -73,8 +73,9 @@ void AddCheckpoints(const std::string& id, const ProtectionStatus& status, Metri
   const Labels median{{"protection", id}, {"quantile", "0.5"}};
   families.Gauge("romulus_dirty_pages", "Pages written to in an epoch, of the last 1024.", median,
                  Number(status.dirty_pages_p50()));
-  families.Gauge("romulus_unchanged_pages", "Of the dirty pages: left out, as they hold what was last captured of them.",
-                 median, Number(status.unchanged_pages_p50()));
+  families.Gauge("romulus_unchanged_pages",
+                 "Of the dirty pages: left out, as they hold what was last captured of them.", median,
+                 Number(status.unchanged_pages_p50()));
   families.Gauge("romulus_captured_pages_bytes", "Memory in use for what pages held when they were last captured.",
                  labels, Number(status.captured_pages_bytes()));
   families.Counter("romulus_sent_bytes_total", "Bytes of checkpoints sent; starts anew with each session.", labels,

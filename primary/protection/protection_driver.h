@@ -107,7 +107,7 @@ class ProtectionDriver {
     uint64_t sent_bytes = 0;  // In this session.
     LinkEncoding encoding;    // Of this session.
     uint64_t staged_bytes = 0;
-    uint64_t captured_pages_bytes = 0;  // As CheckpointSource::Captured's.
+    uint64_t captured_pages_bytes = 0;   // As CheckpointSource::Captured's.
     double checkpoints_per_second = 0;   // Over the last 1024 checkpoints of this session.
     uint64_t oversized_checkpoints = 0;  // Over all sessions: that did not fit into the staging bound.
     uint64_t seeding_pages_sent = 0;

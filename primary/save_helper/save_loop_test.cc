@@ -56,7 +56,8 @@ class SaveLoopTest : public testing::Test, public SuspendableGuest, public Guest
                                       [this] { return session_->StopRequested(); }),
                     {*StagingMemory::New(UniqueFd(dup(files_[0].get())), limit),
                      *StagingMemory::New(UniqueFd(dup(files_[1].get())), limit)},
-                    {.staging_bytes_max = staging_bytes_max, .captured_pages_bytes_max = captured_pages_bytes_max_}, [this] { return now_ += absl::Milliseconds(1); });
+                    {.staging_bytes_max = staging_bytes_max, .captured_pages_bytes_max = captured_pages_bytes_max_},
+                    [this] { return now_ += absl::Milliseconds(1); });
       loop.Run([this] {
         EXPECT_EQ(session_->epoch(), 0);
         ++seeded_;
