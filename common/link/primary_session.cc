@@ -249,8 +249,8 @@ absl::Status PrimarySession::ResendLocked(const replication::v1::ResendCheckpoin
 
 void PrimarySession::OnWriteDone(bool ok) {
   const std::lock_guard<std::mutex> lock(mutex_);
+  const bool had_room = outgoing_.TakesChunk();
   if (outgoing_.Done() == OutgoingQueue<grpc::ByteBuffer>::Kind::kChunk) {
-    changed_.notify_all();
     if (ok && last_chunk_of_.has_value() && !outgoing_.has_chunks()) {
       PostLocked([epoch = *std::exchange(last_chunk_of_, std::nullopt)](PrimaryLink::Observer* observer) {
         if (observer != nullptr) observer->OnCheckpointSent(epoch);
@@ -259,6 +259,8 @@ void PrimarySession::OnWriteDone(bool ok) {
   }
   // If not ok, the call is over: OnReadDone and OnDone follow.
   if (ok) WriteLocked();
+  // Only a sender that waits for room. Woken for nothing, it would cost every small checkpoint a switch of threads.
+  if (!had_room) changed_.notify_all();
 }
 
 void PrimarySession::OnDone(const grpc::Status& status) {

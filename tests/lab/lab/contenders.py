@@ -1,12 +1,11 @@
 """What `versus-xl-remus` compares, each behind the same few calls: Romulus, stock `xl remus -n`, and the floor, a loop that
 suspends and resumes the guest and copies nothing.
 
-    contender = Romulus(lab, built, interval_ms)
+    contender = Romulus(lab, built, interval_ms, turn)    # turn: a number, no two with the same in a life of the hosts
     contender.start(watch)      # a PauseWatch of the guest; returns when checkpoints are being made
     contender.progress()        # how many checkpoints (or pauses) it has made, by its own account
     contender.own(before, after)
-    contender.stop()            # where the lab goes on afterwards
-    contender.leave()           # where it is restarted
+    contender.stop()            # unless the hosts are restarted next
 """
 
 import re
@@ -25,11 +24,11 @@ class Floor:
     primary_processes = ("suspend_floor",)
     secondary_processes = ()
 
-    def __init__(self, lab, built, interval_ms):
+    def __init__(self, lab, built, interval_ms, turn):
         self._host = lab.alpha
         self._program = built[FLOOR]
         self._interval_ms = interval_ms
-        self._log = f"{self.name}-{interval_ms}"
+        self._log = f"{self.name}-{interval_ms}-{turn}"
 
     def start(self, watch):
         self._host.install([self._program])
@@ -51,20 +50,13 @@ class Floor:
         """Returns when the guest runs and nobody suspends it any more."""
         self._host.sh(f"kill {self._pid}; while kill -0 {self._pid} 2>/dev/null; do sleep 0.1; done")
 
-    def leave(self):
-        pass
-
-
-class FloorAgain(Floor):
-    name = "floor_again"
-
 
 class Romulus:
     name = "romulus"
     primary_processes = ("romulus-primary", "romulus-save-helper")
     secondary_processes = ("romulus-secondary", "romulus-restore-helper")
 
-    def __init__(self, lab, built, interval_ms):
+    def __init__(self, lab, built, interval_ms, turn):
         # Patient, as the other two are: a machine that stands still for a moment is no lost link.
         settings = protected_pair.Settings(interval_ms=interval_ms, link_timeout_ms=10_000)
         self._pair = protected_pair.ProtectedPair(lab, built, settings)
@@ -88,14 +80,11 @@ class Romulus:
         return {"raw_bytes": round(sum(raw) / len(raw)), "trace": spreads,
                 "output_delay_ms": {key: round(spreads["output_delay"][key], 1) for key in ("p50", "p99")}}
 
-    def leave(self):
-        """As it is: the lab is restarted next."""
-        self._trace.stop()
-        self._pair.disconnect()
-
     def stop(self):
         self._trace.stop()
         self._pair.delete()
+        for agent in (self._pair.primary, self._pair.secondary):
+            agent.stop()
         self._pair.disconnect()
 
 
@@ -104,7 +93,7 @@ class XlRemus:
     primary_processes = ("xl", "libxl-save-helper", "socat")
     secondary_processes = ("xl", "libxl-save-helper", "socat")
 
-    def __init__(self, lab, built, interval_ms):
+    def __init__(self, lab, built, interval_ms, turn):
         self._lab = lab
         self._remus = xl_remus.XlRemus(lab, GUEST, interval_ms)
 
@@ -122,9 +111,6 @@ class XlRemus:
         pages = self._pages()[before:after]
         # It holds back nothing: its output waits for no checkpoint.
         return {"raw_bytes": round(sum(pages) * _STREAM_BYTES_PER_PAGE / len(pages)) if pages else None}
-
-    def leave(self):
-        pass
 
     def stop(self):
         raise NotImplementedError("xl remus ends with its guest suspended or taken over: restart the lab")
