@@ -179,7 +179,7 @@ class SaveLoopTest : public testing::Test, public SuspendableGuest, public Guest
   uint64_t map_changes_at_ = 0;
   size_t dirty_pages_ = 7;
   size_t captured_pages_bytes_max_ = 0;
-  std::function<void()> after_resume_;  // Instead of what else the guest does between checkpoints.
+  std::function<void()> after_resume_;               // Instead of what else the guest does between checkpoints.
   std::map<uint64_t, std::vector<size_t>> changes_;  // After the checkpoint of that epoch.
   int looks_ = 0;
   std::string story_, live_;
