@@ -15,7 +15,9 @@ CapturedPages::CapturedPages(size_t bytes_max) : slots_max_(bytes_max / kPageByt
 bool CapturedPages::Unchanged(uint64_t frame, const char* page) {
   const auto known = slot_of_.find(frame);
   if (known == slot_of_.end()) return false;
-  slots_[known->second].asked_for = true;
+  Slot& slot = slots_[known->second];
+  slot.asked_for = true;
+  slot.wanted_last = checkpoints_;
   return memcmp(Contents(known->second), page, kPageBytes) == 0;
 }
 
@@ -24,7 +26,7 @@ void CapturedPages::Keep(uint64_t frame, const char* page) {
   const auto [known, is_new] = slot_of_.try_emplace(frame);
   if (is_new) {
     const size_t slot = TakeSlot();
-    slots_[slot] = {frame, /*held=*/true, /*asked_for=*/false};
+    slots_[slot] = {frame, /*held=*/true, /*asked_for=*/false, checkpoints_};
     known->second = slot;
     memcpy(Contents(slot), page, kPageBytes);
   } else {
@@ -35,8 +37,14 @@ void CapturedPages::Keep(uint64_t frame, const char* page) {
 void CapturedPages::Forget(uint64_t frame) {
   const auto known = slot_of_.find(frame);
   if (known == slot_of_.end()) return;
-  slots_[known->second] = {};
-  slot_of_.erase(known);
+  Free(known->second);
+}
+
+void CapturedPages::EndCheckpoint() {
+  if (++checkpoints_ % kKeptIdle != 0) return;
+  for (size_t slot = 0; slot < slots_.size(); ++slot) {
+    if (slots_[slot].held && checkpoints_ - slots_[slot].wanted_last > kKeptIdle) Free(slot);
+  }
 }
 
 size_t CapturedPages::memory_bytes() const {
@@ -48,7 +56,18 @@ char* CapturedPages::Contents(size_t slot) {
   return chunks_[slot / kChunkSlots].get() + slot % kChunkSlots * kPageBytes;
 }
 
+void CapturedPages::Free(size_t slot) {
+  slot_of_.erase(slots_[slot].frame);
+  slots_[slot] = {};
+  free_.push_back(slot);
+}
+
 size_t CapturedPages::TakeSlot() {
+  if (!free_.empty()) {
+    const size_t slot = free_.back();
+    free_.pop_back();
+    return slot;
+  }
   if (slots_.size() < slots_max_) {
     if (slots_.size() == chunks_.size() * kChunkSlots) {
       chunks_.push_back(std::make_unique_for_overwrite<char[]>(kChunkSlots * kPageBytes));
@@ -59,7 +78,6 @@ size_t CapturedPages::TakeSlot() {
   while (true) {
     const size_t slot = hand_;
     hand_ = (hand_ + 1) % slots_.size();
-    if (!slots_[slot].held) return slot;
     if (!std::exchange(slots_[slot].asked_for, false)) {
       slot_of_.erase(slots_[slot].frame);
       return slot;

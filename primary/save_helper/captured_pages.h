@@ -27,6 +27,10 @@ class CapturedPages {
   void Keep(uint64_t frame, const char* page);
   // No checkpoint has contents of `frame` any more.
   void Forget(uint64_t frame);
+  // Once per checkpoint. What was not asked for during the last kKeptIdle to 2 kKeptIdle of them is forgotten: which
+  // pages a guest writes to changes slowly, and all that it ever wrote to would fill any memory.
+  void EndCheckpoint();
+  static constexpr uint32_t kKeptIdle = 256;
 
   size_t memory_bytes() const;
 
@@ -35,17 +39,21 @@ class CapturedPages {
   struct Slot {
     uint64_t frame = 0;
     bool held = false;
-    bool asked_for = false;  // Since TakeSlot last came by.
+    bool asked_for = false;    // Since TakeSlot last came by.
+    uint32_t wanted_last = 0;  // Asked for, or taken: at this checkpoint.
   };
 
   char* Contents(size_t slot);
   size_t TakeSlot();
+  void Free(size_t slot);
 
   const size_t slots_max_;
   std::vector<std::unique_ptr<char[]>> chunks_;
   std::vector<Slot> slots_;
   absl::flat_hash_map<uint64_t, size_t> slot_of_;
+  std::vector<size_t> free_;
   size_t hand_ = 0;
+  uint32_t checkpoints_ = 0;
 };
 
 }  // namespace romulus

@@ -51,6 +51,23 @@ TEST(CapturedPagesTest, WithinItsBoundItForgetsWhatWasNotAskedForForLongest) {
   for (const uint64_t frame : {0, 1, 3, 4}) EXPECT_TRUE(pages.Unchanged(frame, Page('a').data())) << frame;
 }
 
+TEST(CapturedPagesTest, WhatIsNotAskedForIsForgottenInTimeAndItsMemoryUsedAgain) {
+  CapturedPages pages(4096 * kPageBytes);
+  const std::string page = Page('a');
+  uint64_t frame = 1000;
+  size_t memory = 0;
+  for (uint32_t checkpoint = 0; checkpoint < 20 * CapturedPages::kKeptIdle; ++checkpoint) {
+    EXPECT_EQ(pages.Unchanged(7, page.data()), checkpoint > 0) << checkpoint;
+    pages.Keep(7, page.data());
+    pages.Keep(frame++, page.data());  // Another one each time, never again.
+    pages.EndCheckpoint();
+    if (checkpoint == 3 * CapturedPages::kKeptIdle) memory = pages.memory_bytes();
+  }
+  EXPECT_EQ(pages.memory_bytes(), memory);
+  EXPECT_TRUE(pages.Unchanged(frame - 1, page.data()));
+  EXPECT_FALSE(pages.Unchanged(1000, page.data()));
+}
+
 TEST(CapturedPagesTest, MemoryIsTakenAsNeededAndBounded) {
   constexpr size_t kBound = 1000 * kPageBytes;
   CapturedPages pages(kBound);

@@ -146,6 +146,7 @@ void SaveLoop::KeepCaptured(absl::Span<const char> checkpoint) {
       captured_pages_.Forget(FrameOfEntry(entry));
     }
   });
+  captured_pages_.EndCheckpoint();
 }
 
 absl::Status SaveLoop::ReportProgress(uint32_t round, const CheckpointWriter& writer, uint64_t pages_left) {
