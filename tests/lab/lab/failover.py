@@ -22,7 +22,8 @@ def replication_figures(protection):
         "checkpoints_per_second": round(status.checkpoints_per_second, 3),
         "pause_ms": _spread(status.pause, "p50", "p99", "max"),
         "output_delay_ms": _spread(status.output_delay, "p50", "p99"),
-        "pages_per_checkpoint": {"p50": status.dirty_pages_p50},
+        "dirty_pages": {"p50": status.dirty_pages_p50},
+        "unchanged_pages": {"p50": status.unchanged_pages_p50},
     }
 
 
@@ -30,7 +31,7 @@ def status_line(protection):
     """The state of a protection in one line for a human."""
     status = protection.status
     return (f"{protected_pair.phase_name(status.phase)}: epoch {status.epoch}, committed {status.committed_epoch}, "
-            f"{status.dirty_pages_last} pages, pause {control.milliseconds(status.pause.p50):.0f} ms, "
+            f"{status.dirty_pages_last} dirty pages, pause {control.milliseconds(status.pause.p50):.0f} ms, "
             f"output delay {control.milliseconds(status.output_delay.p50):.0f} ms, "
             f"last commit {control.milliseconds(status.last_commit_age):.0f} ms ago")
 
