@@ -25,19 +25,15 @@ void CapturedPages::Keep(uint64_t frame, const char* page) {
   if (slots_max_ == 0) return;
   const auto [known, is_new] = slot_of_.try_emplace(frame);
   if (is_new) {
-    const size_t slot = TakeSlot();
-    slots_[slot] = {frame, /*held=*/true, /*asked_for=*/false, checkpoints_};
-    known->second = slot;
-    memcpy(Contents(slot), page, kPageBytes);
-  } else {
-    memcpy(Contents(known->second), page, kPageBytes);
+    known->second = TakeSlot();
+    slots_[known->second] = {frame, /*held=*/true, /*asked_for=*/false, checkpoints_};
   }
+  memcpy(Contents(known->second), page, kPageBytes);
 }
 
 void CapturedPages::Forget(uint64_t frame) {
   const auto known = slot_of_.find(frame);
-  if (known == slot_of_.end()) return;
-  Free(known->second);
+  if (known != slot_of_.end()) Free(known->second);
 }
 
 void CapturedPages::EndCheckpoint() {

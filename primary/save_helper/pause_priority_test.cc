@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kNotPermitted = 77;
 
-// 0: both threads of this process have it, and a child of it would not.
+// 0: both threads of this process have it, and would not pass it on to a child.
 int TakeInProcessOfTwoThreads() {
   std::atomic<pid_t> other = 0;
   std::thread([&other] {

@@ -175,7 +175,7 @@ absl::StatusOr<SaveSession::Copied> SaveLoop::CopySuspended(size_t file) {
   CheckpointWriter& writer = writers_[file];
   writer.Restart();
   staging_[file].Rewind();
-  const uint64_t unchanged_before = unchanged_;
+  unchanged_ = 0;
   const absl::Duration begun = now_();
   if (absl::Status status = image_.CheckMemoryMap(); !status.ok()) return status;
   const absl::StatusOr<absl::Span<const uint64_t>> bitmap =
@@ -197,7 +197,7 @@ absl::StatusOr<SaveSession::Copied> SaveLoop::CopySuspended(size_t file) {
   copied.length = writer.length();
   if (copied.length > staging_bytes_max_) ++oversized_;
   copied.oversized = oversized_;
-  copied.unchanged_pages = unchanged_ - unchanged_before;
+  copied.unchanged_pages = unchanged_;
   copied.dirty_pages = writer.page_count() + copied.unchanged_pages;
   copied.captured_pages_bytes = captured_pages_.memory_bytes();
   resets_.OnTaken(reset_tracking_, copied.dirty_pages);

@@ -31,15 +31,14 @@ namespace romulus {
 // nothing is allocated, mapped or written to a file for it.
 class SaveLoop {
  public:
-  // All outlive it. `staging_bytes_max`: what each staging file may hold for good; 0: what it can. A larger checkpoint
-  // takes more, once: its memory is reserved while the guest runs as far as can be foreseen, and is given back when a
-  // smaller one follows. If the host does not have it, the guest runs on and the session ends, RESOURCE_EXHAUSTED.
-  // `now` is monotonic time.
-  // `captured_pages_bytes_max`: for CapturedPages.
   struct Options {
+    // What each staging file may hold for good; 0: what it can. A larger checkpoint takes more, once: its memory is
+    // reserved while the guest runs as far as can be foreseen, and is given back when a smaller one follows. If the
+    // host does not have it, the guest runs on and the session ends, RESOURCE_EXHAUSTED.
     size_t staging_bytes_max = 0;
-    size_t captured_pages_bytes_max = 0;
+    size_t captured_pages_bytes_max = 0;  // For CapturedPages.
   };
+  // All outlive it. `now` is monotonic time.
   SaveLoop(GuestImage& image, SaveSession& session, SeedingPipe pipe, std::array<StagingMemory, 2> staging,
            Options options, std::function<absl::Duration()> now);
 
@@ -72,7 +71,7 @@ class SaveLoop {
   bool reset_tracking_ = true;  // At the next checkpoint.
   CapturedPages captured_pages_;
   std::vector<uint64_t> batch_;
-  uint64_t unchanged_ = 0;  // Pages that checkpoints did without.
+  uint64_t unchanged_ = 0;  // Dirty pages that the checkpoint under way does without.
   uint64_t oversized_ = 0;
 };
 
