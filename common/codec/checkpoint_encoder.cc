@@ -168,14 +168,15 @@ void CheckpointEncoder::PlanPage(uint64_t key, const char* page, EncodingBatch* 
   }
   const std::optional<uint32_t> slot = may_refer_ ? index_.Find(key) : std::nullopt;
   if (slot.has_value()) {
-    if (memcmp(slots_.Contents(*slot), page, kUnitBytes) == 0) {
+    const PageDifference difference = Compare(slots_.Contents(*slot), page);
+    if (difference.changed_bytes == 0) {
       Refer(*slot);
       AppendOperation(kUnchanged, batch);
       AppendSlot(*slot, batch);
       ++counts_.unchanged_pages;
       return;
     }
-    if (const PageDifference difference = Compare(slots_.Contents(*slot), page); PatchPays(difference, page)) {
+    if (PatchPays(difference, page)) {
       Refer(*slot);
       AppendOperation(kPatched, batch);
       AppendSlot(*slot, batch);

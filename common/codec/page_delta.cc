@@ -32,9 +32,8 @@ bool AllZero64Bytes(const char* at) {
 }
 
 bool Equal64Bytes(const char* a, const char* b) {
-  uint64_t difference = 0;
-  for (size_t i = 0; i < 64; i += 8) difference |= Load64(a + i) ^ Load64(b + i);
-  return difference == 0;
+  const auto differ = [a, b](size_t at) { return Load64(a + at) ^ Load64(b + at); };
+  return (differ(0) | differ(8) | differ(16) | differ(24) | differ(32) | differ(40) | differ(48) | differ(56)) == 0;
 }
 
 // Most of a page is as it was: whole words are compared first, which is cheap everywhere (in an emulator, where SSE is
@@ -82,6 +81,13 @@ size_t NextBit(const PageDifference& difference, size_t from) {
 bool IsZeroPage(const char* page) {
   for (size_t at = 0; at < kPage; at += 64) {
     if (!AllZero64Bytes(page + at)) return false;
+  }
+  return true;
+}
+
+bool SamePage(const char* a, const char* b) {
+  for (size_t at = 0; at < kPage; at += 64) {
+    if (!Equal64Bytes(a + at, b + at)) return false;
   }
   return true;
 }

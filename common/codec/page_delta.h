@@ -13,6 +13,8 @@ namespace romulus {
 // Pages here are 4096 bytes. All functions are pure.
 
 bool IsZeroPage(const char* page);
+// As memcmp would say; in an emulator, where SSE is dear, in less than half its time (no more on a processor).
+bool SamePage(const char* a, const char* b);
 
 // Where two pages differ: bit i % 64 of word i / 64 stands for byte i.
 struct PageDifference {

@@ -46,6 +46,18 @@ void ExpectPatches(const std::string& before, const std::string& after) {
   EXPECT_TRUE(bytes_left.empty());
 }
 
+TEST(PageDelta, TheSamePageHasNoOtherByte) {
+  std::mt19937_64 random(3);
+  const std::string page = RandomPage(&random);
+  std::string other = page;
+  EXPECT_TRUE(SamePage(page.data(), other.data()));
+  for (size_t at = 0; at < kPage; ++at) {
+    other[at] = static_cast<char>(page[at] ^ (1 << at % 8));
+    ASSERT_FALSE(SamePage(page.data(), other.data())) << at;
+    other[at] = page[at];
+  }
+}
+
 TEST(PageDelta, PatchesWhateverHasChanged) {
   std::mt19937_64 random(1);
   for (int i = 0; i < 300; ++i) {

@@ -47,6 +47,18 @@ void PageIndex::Erase(uint64_t key) {
   RemoveAt(place);
 }
 
+void PageIndex::EraseIdle(uint32_t epochs) {
+  std::vector<uint64_t> idle;
+  for (const uint32_t slot : table_) {
+    if (slot != kEmpty && epoch_ - slots_[slot].used_in > epochs) idle.push_back(slots_[slot].key);
+  }
+  for (const uint64_t key : idle) Erase(key);
+}
+
+uint64_t PageIndex::memory_bytes() const {
+  return slots_.capacity() * sizeof(Slot) + (free_.capacity() + table_.capacity()) * sizeof(uint32_t);
+}
+
 void PageIndex::Clear() {
   slots_.clear();
   free_.clear();

@@ -7,7 +7,7 @@
 
 namespace romulus {
 
-// Which page is in which slot of the cache, and which one goes: the encoder's alone. Pure; not thread safe.
+// Which page is in which slot of a cache, and which one goes. Pure; not thread safe.
 //
 // When all slots are used, a newcomer takes the place of the one that was used longer ago, of two picked at random; of
 // none if both were used in this epoch or the last. So a guest that writes to more pages than there are slots, round
@@ -22,10 +22,13 @@ class PageIndex {
   // A slot for a key that is not there. may_evict false: only a free one.
   std::optional<uint32_t> Insert(uint64_t key, bool may_evict);
   void Erase(uint64_t key);
+  // All that were not used for more than `epochs` epochs. Looks at each.
+  void EraseIdle(uint32_t epochs);
   void Clear();
 
   uint32_t used() const { return used_; }
   uint64_t evictions() const { return evictions_; }
+  uint64_t memory_bytes() const;
 
  private:
   static constexpr int kCandidates = 2;

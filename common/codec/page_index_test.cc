@@ -45,6 +45,21 @@ TEST(PageIndex, FindsWhatWasInsertedAndForgetsWhatWasErased) {
   }
 }
 
+TEST(PageIndex, ErasesWhatWasIdleForLongerThanAsked) {
+  PageIndex index(300);
+  for (uint64_t key = 0; key < 300; ++key) {
+    if (key % 10 == 0) index.BeginEpoch();
+    ASSERT_TRUE(index.Insert(key, false).has_value());
+  }
+  index.Find(5);  // Used again, now.
+  index.EraseIdle(9);
+  EXPECT_EQ(index.used(), 101);
+  for (uint64_t key = 0; key < 300; ++key) EXPECT_EQ(index.Find(key).has_value(), key == 5 || key >= 200) << key;
+  // Their slots are free.
+  for (uint64_t key = 1000; key < 1199; ++key) EXPECT_TRUE(index.Insert(key, false).has_value());
+  EXPECT_FALSE(index.Insert(2000, false).has_value());
+}
+
 TEST(PageIndex, WithoutSlotsTakesNothing) {
   PageIndex index(0);
   EXPECT_FALSE(index.Insert(1, true).has_value());

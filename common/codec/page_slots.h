@@ -1,28 +1,27 @@
 #ifndef ROMULUS_COMMON_CODEC_PAGE_SLOTS_H_
 #define ROMULUS_COMMON_CODEC_PAGE_SLOTS_H_
 
-#include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 #include "absl/types/span.h"
+#include "common/codec/page_memory.h"
 
 namespace romulus {
 
 // The page cache, as both ends have it: numbered slots, each with a page's contents and the digest that was taken when
-// they were stored. Memory grows with use, to at most the bound. Not thread safe.
+// they were stored. Not thread safe.
 class PageSlots {
  public:
   // bytes_max: of all pages' contents; less than a page: there are no slots.
-  explicit PageSlots(uint64_t bytes_max);
+  explicit PageSlots(uint64_t bytes_max) : memory_(bytes_max) {}
 
-  uint32_t slots_max() const { return slots_max_; }
+  uint32_t slots_max() const { return memory_.slots_max(); }
   // slot < slots_max().
   bool Holds(uint32_t slot) const { return slot < states_.size() && states_[slot].held; }
   // Of a slot that Holds.
-  const char* Contents(uint32_t slot) const { return chunks_[slot / kChunkSlots].get() + Offset(slot); }
-  char* MutableContents(uint32_t slot) { return chunks_[slot / kChunkSlots].get() + Offset(slot); }
+  const char* Contents(uint32_t slot) const { return memory_.Contents(slot); }
+  char* MutableContents(uint32_t slot) { return memory_.MutableContents(slot); }
   uint64_t digest(uint32_t slot) const { return states_[slot].digest; }
 
   // Copies a page into a slot.
@@ -35,15 +34,12 @@ class PageSlots {
   uint64_t memory_bytes() const;
 
  private:
-  static constexpr uint32_t kChunkSlots = 256;
   struct State {
     uint64_t digest = 0;
     bool held = false;
   };
-  static size_t Offset(uint32_t slot);
 
-  const uint32_t slots_max_;
-  std::vector<std::unique_ptr<char[]>> chunks_;  // Null where no slot was used yet.
+  PageMemory memory_;
   std::vector<State> states_;
 };
 

@@ -3,10 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <vector>
 
-#include "absl/container/flat_hash_map.h"
+#include "common/codec/page_index.h"
+#include "common/codec/page_memory.h"
 
 namespace romulus {
 
@@ -14,10 +13,11 @@ namespace romulus {
 // held then need not be in the next checkpoint: whoever has all checkpoints before has it already. Most of the pages
 // that a guest dirties by being suspended are such pages.
 //
-// Of the pages that it knows, those that have not been asked for for longest go first. Not thread safe.
+// Where there is no room for all, those that were asked for in this checkpoint or the last one stay (PageIndex). Not
+// thread safe.
 class CapturedPages {
  public:
-  // bytes_max: of contents; less than a page: it knows none. Their memory is taken as it is needed, for good.
+  // bytes_max: of contents; less than a page: it knows none. Memory is taken as it is needed, for good.
   explicit CapturedPages(size_t bytes_max);
 
   // `page`, 4096 bytes, holds what was kept of `frame`. Allocates nothing: for while the guest is suspended.
@@ -32,27 +32,11 @@ class CapturedPages {
   void EndCheckpoint();
   static constexpr uint32_t kKeptIdle = 256;
 
-  size_t memory_bytes() const;
+  size_t memory_bytes() const { return memory_.memory_bytes() + index_.memory_bytes(); }
 
  private:
-  static constexpr size_t kChunkSlots = 256;
-  struct Slot {
-    uint64_t frame = 0;
-    bool held = false;
-    bool asked_for = false;    // Since TakeSlot last came by.
-    uint32_t wanted_last = 0;  // Asked for, or taken: at this checkpoint.
-  };
-
-  char* Contents(size_t slot);
-  size_t TakeSlot();
-  void Free(size_t slot);
-
-  const size_t slots_max_;
-  std::vector<std::unique_ptr<char[]>> chunks_;
-  std::vector<Slot> slots_;
-  absl::flat_hash_map<uint64_t, size_t> slot_of_;
-  std::vector<size_t> free_;
-  size_t hand_ = 0;
+  PageMemory memory_;
+  PageIndex index_;
   uint32_t checkpoints_ = 0;
 };
 

@@ -42,13 +42,20 @@ TEST(CapturedPagesTest, WhatIsForgottenIsNotUnchanged) {
   for (uint64_t frame = 10; frame < 14; ++frame) EXPECT_TRUE(pages.Unchanged(frame, Page('b').data())) << frame;
 }
 
-TEST(CapturedPagesTest, WithinItsBoundItForgetsWhatWasNotAskedForForLongest) {
+TEST(CapturedPagesTest, WithinItsBoundItForgetsOnlyWhatIsNotAskedFor) {
   CapturedPages pages(4 * kPageBytes);
-  for (uint64_t frame = 0; frame < 4; ++frame) pages.Keep(frame, Page('a').data());
-  for (const uint64_t frame : {0, 1, 3}) EXPECT_TRUE(pages.Unchanged(frame, Page('a').data()));
-  pages.Keep(4, Page('a').data());
-  EXPECT_FALSE(pages.Unchanged(2, Page('a').data()));
-  for (const uint64_t frame : {0, 1, 3, 4}) EXPECT_TRUE(pages.Unchanged(frame, Page('a').data())) << frame;
+  const std::string page = Page('a');
+  for (uint64_t frame = 0; frame < 4; ++frame) pages.Keep(frame, page.data());
+  // A new one in each checkpoint: it finds no place but frame 2's.
+  uint64_t newcomer = 100;
+  for (bool kept = false; !kept; ++newcomer) {
+    ASSERT_LT(newcomer, 200);
+    pages.EndCheckpoint();
+    for (const uint64_t frame : {0, 1, 3}) ASSERT_TRUE(pages.Unchanged(frame, page.data())) << frame;
+    pages.Keep(newcomer, page.data());
+    kept = pages.Unchanged(newcomer, page.data());
+  }
+  EXPECT_FALSE(pages.Unchanged(2, page.data()));
 }
 
 TEST(CapturedPagesTest, WhatIsNotAskedForIsForgottenInTimeAndItsMemoryUsedAgain) {
@@ -71,20 +78,25 @@ TEST(CapturedPagesTest, WhatIsNotAskedForIsForgottenInTimeAndItsMemoryUsedAgain)
 TEST(CapturedPagesTest, MemoryIsTakenAsNeededAndBounded) {
   constexpr size_t kBound = 1000 * kPageBytes;
   CapturedPages pages(kBound);
-  EXPECT_EQ(pages.memory_bytes(), 0);
+  EXPECT_LT(pages.memory_bytes(), kPageBytes);
   pages.Keep(1, Page('a').data());
   EXPECT_LT(pages.memory_bytes(), kBound / 2);
-  for (uint64_t frame = 0; frame < 5000; ++frame) pages.Keep(frame, Page('a').data());
+  for (uint64_t frame = 0; frame < 5000; ++frame) {
+    pages.Keep(frame, Page('a').data());
+    if (frame % 100 == 99) pages.EndCheckpoint();
+  }
   EXPECT_GE(pages.memory_bytes(), kBound);
   EXPECT_LT(pages.memory_bytes(), kBound * 11 / 10);
-  EXPECT_TRUE(pages.Unchanged(4999, Page('a').data()));
+  int known = 0;
+  for (uint64_t frame = 0; frame < 5000; ++frame) known += pages.Unchanged(frame, Page('a').data());
+  EXPECT_EQ(known, 1000);
 }
 
 TEST(CapturedPagesTest, WithoutMemoryEveryPageIsNew) {
   CapturedPages pages(kPageBytes - 1);
   pages.Keep(1, Page('a').data());
   EXPECT_FALSE(pages.Unchanged(1, Page('a').data()));
-  EXPECT_EQ(pages.memory_bytes(), 0);
+  EXPECT_LT(pages.memory_bytes(), kPageBytes);
 }
 
 }  // namespace
