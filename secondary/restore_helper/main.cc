@@ -17,6 +17,10 @@
 namespace romulus {
 namespace {
 
+// libxc reads a checkpoint's records, all of them, before it applies the first. Those of a guest that dirties some
+// megabytes between two checkpoints fit.
+constexpr size_t kHeapTaken = size_t{16} << 20;
+
 // The exit code. `agent_end` outlives every other thread.
 int Main(std::optional<HelperEnd>& agent_end) {
   signal(SIGPIPE, SIG_IGN);
@@ -37,6 +41,7 @@ int Main(std::optional<HelperEnd>& agent_end) {
     return 1;
   }
   EndProcessWithAgent(*agent_end);
+  TakeHeap(kHeapTaken);
   const helper::v1::HelperToAgent outcome =
       RestoreDomain(order->message.start_restore(), order->descriptors[0].get(), *agent_end);
   if (!agent_end->Send(outcome).ok()) return 1;
