@@ -7,8 +7,7 @@
 
 namespace romulus {
 
-// The table grows with use, like the slots.
-PageIndex::PageIndex(uint32_t slots) : slots_max_(slots), table_(64, kEmpty) {}
+PageIndex::PageIndex(uint32_t slots) : slots_max_(slots) {}
 
 size_t PageIndex::Home(uint64_t key) const {
   // Fibonacci hashing: frame numbers come in runs.
@@ -22,6 +21,7 @@ size_t PageIndex::Locate(uint64_t key) const {
 }
 
 std::optional<uint32_t> PageIndex::Find(uint64_t key) {
+  if (used_ == 0) return std::nullopt;
   const uint32_t slot = table_[Locate(key)];
   if (slot == kEmpty) return std::nullopt;
   slots_[slot].used_in = epoch_;
@@ -41,6 +41,7 @@ std::optional<uint32_t> PageIndex::Insert(uint64_t key, bool may_evict) {
 }
 
 void PageIndex::Erase(uint64_t key) {
+  if (used_ == 0) return;
   const size_t place = Locate(key);
   if (table_[place] == kEmpty) return;
   free_.push_back(table_[place]);
@@ -114,7 +115,7 @@ void PageIndex::RemoveAt(size_t place) {
 }
 
 void PageIndex::GrowTable() {
-  std::vector<uint32_t> old(2 * table_.size(), kEmpty);
+  std::vector<uint32_t> old(std::max(kTableMin, 2 * table_.size()), kEmpty);
   old.swap(table_);
   for (const uint32_t slot : old) {
     if (slot != kEmpty) table_[Locate(slots_[slot].key)] = slot;

@@ -1,6 +1,7 @@
 #ifndef ROMULUS_COMMON_CODEC_PAGE_INDEX_H_
 #define ROMULUS_COMMON_CODEC_PAGE_INDEX_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -35,13 +36,14 @@ class PageIndex {
   // Epochs since its last use before a page may go.
   static constexpr uint32_t kSparedEpochs = 2;
   static constexpr uint32_t kEmpty = ~uint32_t{0};
+  static constexpr size_t kTableMin = 64;
   struct Slot {
     uint64_t key = 0;
     uint32_t used_in = 0;  // Epoch.
   };
 
   size_t Home(uint64_t key) const;
-  // Where in table_ it is, or the empty place where it would go.
+  // Where in table_, which has been grown, it is, or the empty place where it would go.
   size_t Locate(uint64_t key) const;
   void RemoveAt(size_t place);
   std::optional<uint32_t> FreeSlot(bool may_evict);
@@ -51,7 +53,7 @@ class PageIndex {
   const uint32_t slots_max_;
   std::vector<Slot> slots_;  // Those that were ever used.
   std::vector<uint32_t> free_;
-  std::vector<uint32_t> table_;  // Slot numbers, open addressing; at most half full.
+  std::vector<uint32_t> table_;  // Slot numbers, open addressing; at most half full. Grows with use.
   uint32_t epoch_ = kSparedEpochs;
   uint64_t random_ = 0x2545f4914f6cdd1d;
   uint32_t used_ = 0;

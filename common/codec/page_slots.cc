@@ -1,20 +1,13 @@
 #include "common/codec/page_slots.h"
 
-#include <algorithm>
-
 #include "common/codec/block_format.h"
 #include "common/stream/stream_digest.h"
 
 namespace romulus {
-namespace {
-
-constexpr uint32_t kStatesAtOnce = 256;
-
-}  // namespace
 
 void PageSlots::Store(uint32_t slot, const char* page) {
   memory_.Store(slot, page);
-  if (slot >= states_.size()) states_.resize(std::min(slots_max(), (slot / kStatesAtOnce + 1) * kStatesAtOnce));
+  if (slot >= states_.size()) states_.resize(slot + 1);
   states_[slot].held = true;
   Restamp(slot);
 }

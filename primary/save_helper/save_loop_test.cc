@@ -246,7 +246,7 @@ TEST_F(SaveLoopTest, APageThatHoldsWhatWasLastCapturedIsLeftOut) {
     EXPECT_EQ(frames, expected[i]) << each.epoch();
     EXPECT_EQ(each.dirty_pages(), 7);
     EXPECT_EQ(each.unchanged_pages(), 7 - expected[i].size());
-    EXPECT_EQ(each.captured_pages_bytes() >= kPageBytes, i > 0);
+    EXPECT_EQ(each.captured_pages_bytes() > 0, i > 0);
     // As the guest was then, not as it is by the time that contents are kept.
     for (size_t page = 0; i > 0 && page < frames.size(); ++page) {
       EXPECT_EQ(contents[page * kPageBytes], static_cast<char>('0' + i)) << "page " << frames[page];
