@@ -89,7 +89,7 @@ void PrimarySession::Send(PrimaryMessage message) {
 }
 
 void PrimarySession::SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  std::unique_lock<std::mutex> lock(mutex_);
   if (closed_) return;
   // The commit of the one before may overtake the news that its trailer was written.
   ROMULUS_CHECK(checkpoints_.size() < 2);
@@ -99,6 +99,7 @@ void PrimarySession::SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointRe
     checkpoint.reader = checkpoint.rewindable;
   }
   checkpoints_.push_back(std::move(checkpoint));
+  lock.unlock();
   changed_.notify_all();
 }
 
@@ -248,7 +249,7 @@ absl::Status PrimarySession::ResendLocked(const replication::v1::ResendCheckpoin
 }
 
 void PrimarySession::OnWriteDone(bool ok) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  std::unique_lock<std::mutex> lock(mutex_);
   const bool had_room = outgoing_.TakesChunk();
   if (outgoing_.Done() == OutgoingQueue<grpc::ByteBuffer>::Kind::kChunk) {
     if (ok && last_chunk_of_.has_value() && !outgoing_.has_chunks()) {
@@ -259,7 +260,9 @@ void PrimarySession::OnWriteDone(bool ok) {
   }
   // If not ok, the call is over: OnReadDone and OnDone follow.
   if (ok) WriteLocked();
-  // Only a sender that waits for room. Woken for nothing, it would cost every small checkpoint a switch of threads.
+  lock.unlock();
+  // Only a sender that waits for room. Woken for nothing, or to wait for the lock, it would cost every small checkpoint
+  // a switch of threads.
   if (!had_room) changed_.notify_all();
 }
 

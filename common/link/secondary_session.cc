@@ -169,10 +169,11 @@ void SecondarySession::OnReadDone(bool ok) {
       monitor_->OnReceived(LinkNow());
       received_.emplace_back();
       received_.back().Swap(&incoming_);
-      changed_.notify_all();
       ReadLocked();
     }
   }
+  // Without the lock: the receiver would wake to wait for it.
+  if (!first) changed_.notify_all();
   // No read is outstanding: incoming_ stays as it is.
   if (first) Open(incoming_);
 }
@@ -362,9 +363,12 @@ void SecondarySession::Post(std::function<void(SecondaryLink::Observer*)> call) 
   ++undelivered_;
   scheduler_->Post([self = shared_from_this(), call = std::move(call)] {
     if (SecondaryLink::Observer* observer = self->observer_->ForCall()) call(observer);
-    const std::lock_guard<std::mutex> lock(self->mutex_);
-    --self->undelivered_;
-    self->changed_.notify_all();
+    bool waited_for = false;
+    {
+      const std::lock_guard<std::mutex> lock(self->mutex_);
+      waited_for = self->undelivered_-- == kUndeliveredMax;
+    }
+    if (waited_for) self->changed_.notify_all();
   });
 }
 
