@@ -41,6 +41,12 @@ class RewindableReader final : public CheckpointReader {
     return piece;
   }
 
+  size_t bytes_left() const override {
+    size_t left = reader_->bytes_left();
+    for (size_t i = next_; i < pieces_.size(); ++i) left += pieces_[i].size();
+    return left - skip_;
+  }
+
   void Rewind() {
     next_ = 0;
     skip_ = 0;

@@ -21,8 +21,6 @@ size_t PieceBytes(size_t chunk_bytes, const CheckpointPipeline* pipeline) {
   return most > 2 * block_format::kUnitBytes ? most - block_format::kUnitBytes : most;
 }
 
-constexpr size_t kTrailerPayloadBytesMax = 64 << 10;
-
 }  // namespace
 
 CheckpointMessages::CheckpointMessages(Which which, std::shared_ptr<CheckpointReader> reader, size_t chunk_bytes,
@@ -75,8 +73,10 @@ absl::StatusOr<CheckpointMessages::Message> CheckpointMessages::NextRaw() {
   if (!piece.ok()) return piece.status();
   if (piece->bytes.empty()) return TrailerMessage();
   const size_t size = piece->bytes.size();
+  // If it does not lie in memory, whether anything follows would have to be waited for.
+  const bool is_last = which_.trailer_in_data && in_place && chunker_.complete() && reader_->bytes_left() == 0;
   grpc::Slice payload = in_place ? SliceOf(piece->bytes, reader_) : buffer.sub(0, size);
-  return Message{DataBytes(piece->offset, std::move(payload), /*with_trailer=*/false), size};
+  return Message{DataBytes(piece->offset, std::move(payload), is_last), size, is_last};
 }
 
 absl::StatusOr<CheckpointChunker::Piece> CheckpointMessages::NextPiece() {
@@ -118,8 +118,7 @@ absl::StatusOr<CheckpointMessages::Message> CheckpointMessages::NextEncoded() {
       waited_for_encoder_ += LinkNow() - started;
       if (block.empty()) return;
       message.payload_bytes = block.size();
-      // A payload beside a trailer is parsed by protobuf, which copies it: only small ones.
-      message.is_last = end_seen_ && pipeline_->empty() && block.size() <= kTrailerPayloadBytesMax;
+      message.is_last = end_seen_ && pipeline_->empty();
       message.bytes = DataBytes(next_offset_, grpc::Slice(block.data(), block.size()), message.is_last);
       next_offset_ += raw_bytes;
     });

@@ -27,6 +27,8 @@ class CheckpointMessages {
     uint64_t generation = 0;
     uint64_t epoch = 0;
     uint32_t attempt = 0;
+    // The secondary knows CheckpointData.trailer.
+    bool trailer_in_data = true;
   };
   struct Message {
     grpc::ByteBuffer bytes;

@@ -199,14 +199,17 @@ absl::Status PrimarySession::AcceptLocked(const replication::v1::SessionAccepted
   if (accepted.chunk_bytes_max() > 0) chunk_bytes_ = std::min(chunk_bytes_, accepted.chunk_bytes_max());
   if (codec_ != replication::v1::CODEC_UNSPECIFIED) return absl::OkStatus();
   switch (accepted.codec()) {
-    case replication::v1::CODEC_UNSPECIFIED:
     case replication::v1::RAW:
+      trailer_in_data_ = true;
+      [[fallthrough]];
+    case replication::v1::CODEC_UNSPECIFIED:  // From before CheckpointData.trailer.
       codec_ = replication::v1::RAW;
       return absl::OkStatus();
     case replication::v1::PAGE_BLOCKS:
       if (options_.encoding_pool == nullptr) break;
       if (accepted.chunk_bytes_max() < block_format::kRawBytesMaxLeast) break;
       codec_ = replication::v1::PAGE_BLOCKS;
+      trailer_in_data_ = true;
       pipeline_ = std::make_unique<CheckpointPipeline>(
           options_.encoding_pool.get(),
           CheckpointEncoder::Options{
@@ -352,14 +355,16 @@ void PrimarySession::SendCheckpoints() {
 
 void PrimarySession::SendOne(const Checkpoint& checkpoint) {
   size_t chunk_bytes = 0;
+  bool trailer_in_data = false;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     chunk_bytes = chunk_bytes_;
+    trailer_in_data = trailer_in_data_;
   }
   BandwidthShare::Flow* const bandwidth = options_.bandwidth.get();
   if (bandwidth != nullptr) chunk_bytes = bandwidth->ChunkBytes(chunk_bytes);
-  CheckpointMessages messages({generation_, checkpoint.epoch, checkpoint.attempt}, checkpoint.reader, chunk_bytes,
-                              pipeline_.get());
+  CheckpointMessages messages({generation_, checkpoint.epoch, checkpoint.attempt, trailer_in_data}, checkpoint.reader,
+                              chunk_bytes, pipeline_.get());
   for (bool is_last = false; !is_last;) {
     // Made while those before are on their way.
     absl::StatusOr<CheckpointMessages::Message> message = messages.Next();

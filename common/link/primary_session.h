@@ -115,6 +115,7 @@ class PrimarySession final : public grpc::ClientBidiReactor<grpc::ByteBuffer, re
   uint64_t resent_ = 0;
   uint64_t link_bytes_per_second_ = 0;  // Measured; 0: not yet.
   replication::v1::Codec codec_ = replication::v1::CODEC_UNSPECIFIED;
+  bool trailer_in_data_ = false;                  // The secondary knows CheckpointData.trailer.
   std::unique_ptr<CheckpointPipeline> pipeline_;  // Once PAGE_BLOCKS was accepted; stays.
   uint32_t chunk_bytes_;
   uint64_t sent_bytes_ = 0;

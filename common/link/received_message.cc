@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/string_view.h"
+
 namespace romulus {
 
 using google::protobuf::internal::WireFormatLite;
@@ -17,8 +19,8 @@ using replication::v1::PrimaryMessage;
 
 namespace {
 
-// Tags and numbers before a payload: at most 5 fields of up to 11 bytes.
-constexpr size_t kStartBytes = 64;
+// Tags and numbers before a payload: at most 6 fields of up to 11 bytes, and a trailer of 5 such.
+constexpr size_t kStartBytes = 128;
 
 // The field's number and type come next.
 bool TakeTag(CodedInputStream& in, int field, WireFormatLite::WireType type) {
@@ -72,6 +74,18 @@ bool ReceivedMessage::ParseCheckpointData(size_t total) {
   uint32_t tag = in.ReadTag();
   if (tag == WireFormatLite::MakeTag(CheckpointData::kOffsetFieldNumber, WireFormatLite::WIRETYPE_VARINT)) {
     if (!in.ReadVarint64(&offset)) return false;
+    tag = in.ReadTag();
+  }
+  if (tag == WireFormatLite::MakeTag(CheckpointData::kTrailerFieldNumber, WireFormatLite::WIRETYPE_LENGTH_DELIMITED)) {
+    uint32_t length = 0;
+    if (!in.ReadVarint32(&length)) return false;
+    // Whole only if it can be skipped, too.
+    const absl::string_view bytes = absl::string_view(start, filled).substr(in.CurrentPosition(), length);
+    if (!message_.mutable_checkpoint_data()->mutable_trailer()->ParseFromArray(bytes.data(),
+                                                                               static_cast<int>(bytes.size())) ||
+        !in.Skip(static_cast<int>(length))) {
+      return false;
+    }
     tag = in.ReadTag();
   }
   if (tag != WireFormatLite::MakeTag(CheckpointData::kPayloadFieldNumber, WireFormatLite::WIRETYPE_LENGTH_DELIMITED) ||

@@ -11,6 +11,8 @@
 namespace romulus {
 namespace {
 
+using replication::v1::CheckpointData;
+using replication::v1::CheckpointTrailer;
 using replication::v1::PrimaryMessage;
 
 // `bytes` as gRPC might have received them: in slices of `slice` bytes.
@@ -27,6 +29,28 @@ PrimaryMessage Data(uint64_t generation, uint64_t epoch, uint64_t offset, const 
   message.mutable_checkpoint_data()->set_offset(offset);
   message.mutable_checkpoint_data()->set_payload(payload);
   return message;
+}
+
+std::string Varint(uint64_t value) {
+  std::string bytes;
+  for (; value >= 0x80; value >>= 7) bytes.push_back(static_cast<char>(value | 0x80));
+  bytes.push_back(static_cast<char>(value));
+  return bytes;
+}
+
+// As a checkpoint's last message is made.
+std::string LastData(uint64_t number, const std::string& payload) {
+  CheckpointData data;
+  data.set_epoch(number);
+  data.set_offset(number);
+  CheckpointTrailer& trailer = *data.mutable_trailer();
+  trailer.set_epoch(number);
+  trailer.set_length(number);
+  trailer.set_page_count(number);
+  trailer.set_digest_xxh3(number);
+  grpc::Slice whole;
+  EXPECT_TRUE(CheckpointDataToBytes(number, data, grpc::Slice(payload)).DumpToSingleSlice(&whole).ok());
+  return std::string(reinterpret_cast<const char*>(whole.begin()), whole.size());
 }
 
 // The message that was received, put together again.
@@ -47,6 +71,11 @@ TEST(ReceivedMessage, IsWhatProtobufWouldHaveRead) {
       for (const size_t slice : {1, 2, 7, 50, 1 << 20}) {
         ASSERT_TRUE(received.Parse(Sliced(sent.SerializeAsString(), slice)));
         EXPECT_EQ(Whole(received).SerializeAsString(), sent.SerializeAsString()) << length << ", " << number;
+        const std::string last = LastData(number, std::string(length, 'p'));
+        PrimaryMessage expected;
+        ASSERT_TRUE(expected.ParseFromString(last));
+        ASSERT_TRUE(received.Parse(Sliced(last, slice)));
+        EXPECT_EQ(Whole(received).SerializeAsString(), expected.SerializeAsString()) << length << ", " << number;
       }
     }
   }
@@ -63,6 +92,21 @@ TEST(ReceivedMessage, APayloadIsNotCopied) {
   EXPECT_EQ(received.message().generation(), 7);
   EXPECT_EQ(received.message().checkpoint_data().epoch(), 8);
   EXPECT_EQ(received.message().checkpoint_data().offset(), 9);
+
+  // Nor one beside the longest trailer that there is.
+  CheckpointData last;
+  last.set_epoch(~uint64_t{0});
+  last.set_offset(~uint64_t{0});
+  last.mutable_trailer()->set_epoch(~uint64_t{0});
+  last.mutable_trailer()->set_length(~uint64_t{0});
+  last.mutable_trailer()->set_page_count(~uint64_t{0});
+  last.mutable_trailer()->set_digest_xxh3(~uint64_t{0});
+  grpc::Slice same(payload);
+  const void* const there = same.begin();
+  ASSERT_TRUE(received.Parse(CheckpointDataToBytes(~uint64_t{0}, last, std::move(same))));
+  ASSERT_EQ(received.payload().size(), 1);
+  EXPECT_EQ(received.payload()[0].data(), there);
+  EXPECT_EQ(received.message().checkpoint_data().SerializeAsString(), last.SerializeAsString());
 }
 
 TEST(ReceivedMessage, OtherMessagesAreParsed) {
@@ -93,19 +137,42 @@ TEST(ReceivedMessage, WhatIsLegalButUnusualIsReadAsProtobufReadsIt) {
   }
 }
 
-TEST(ReceivedMessage, ADamagedMessageIsReadOrRefusedAsProtobufWould) {
-  const std::string good = Data(7, 300, 1 << 20, "payload").SerializeAsString();
-  for (size_t at = 0; at <= good.size(); ++at) {
-    for (const int change : {0, 1, 0x08, 0x80, 0xff}) {
-      std::string bytes = good;
-      if (at < good.size()) bytes[at] = static_cast<char>(bytes[at] ^ change);
-      if (change == 0) bytes.resize(at);
+TEST(ReceivedMessage, ATrailerOfAnyLengthIsReadOrRefusedAsProtobufWould) {
+  // With an unknown field (15) that takes `unknown` bytes, and all of `claimed` more that the trailer says it has.
+  for (const size_t unknown : {0, 1, 60, 100, 120, 1000}) {
+    for (const size_t claimed : {0, 1, 100, 2000}) {
+      const std::string trailer = "\x08\x02\x7a" + Varint(unknown) + std::string(unknown, 'u');
+      const std::string data = "\x08\x02\x10\x03\x2a" + Varint(trailer.size() + claimed) + trailer + "\x1a" +
+                               Varint(500) + std::string(500, 'p');
+      const std::string bytes = "\x08\x07\x1a" + Varint(data.size()) + data;
       PrimaryMessage expected;
       const bool fine = expected.ParseFromString(bytes);
-      ReceivedMessage received;
-      ASSERT_EQ(received.Parse(Sliced(bytes, 5)), fine) << at << " ^ " << change;
-      if (!fine) continue;
-      EXPECT_EQ(Whole(received).SerializeAsString(), expected.SerializeAsString()) << at << " ^ " << change;
+      EXPECT_EQ(fine, claimed == 0) << unknown << ", " << claimed;
+      for (const size_t slice : {1, 50, 1 << 20}) {
+        ReceivedMessage received;
+        ASSERT_EQ(received.Parse(Sliced(bytes, slice)), fine) << unknown << ", " << claimed;
+        if (!fine) continue;
+        EXPECT_EQ(Whole(received).SerializeAsString(), expected.SerializeAsString()) << unknown;
+      }
+    }
+  }
+}
+
+TEST(ReceivedMessage, ADamagedMessageIsReadOrRefusedAsProtobufWould) {
+  for (const std::string& good :
+       {Data(7, 300, 1 << 20, "payload").SerializeAsString(), LastData(300, "payload"), LastData(300, "")}) {
+    for (size_t at = 0; at <= good.size(); ++at) {
+      for (const int change : {0, 1, 0x08, 0x80, 0xff}) {
+        std::string bytes = good;
+        if (at < good.size()) bytes[at] = static_cast<char>(bytes[at] ^ change);
+        if (change == 0) bytes.resize(at);
+        PrimaryMessage expected;
+        const bool fine = expected.ParseFromString(bytes);
+        ReceivedMessage received;
+        ASSERT_EQ(received.Parse(Sliced(bytes, 5)), fine) << at << " ^ " << change;
+        if (!fine) continue;
+        EXPECT_EQ(Whole(received).SerializeAsString(), expected.SerializeAsString()) << at << " ^ " << change;
+      }
     }
   }
 }

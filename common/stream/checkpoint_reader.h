@@ -23,6 +23,8 @@ class CheckpointReader {
   virtual absl::StatusOr<absl::Span<const char>> ReadInPlace(size_t /*max*/) {
     return absl::UnimplementedError("this checkpoint does not lie in memory");
   }
+  // What ReadInPlace has yet to give.
+  virtual size_t bytes_left() const { return 0; }
 
   // Ends a Read that is blocked, and all later ones, with CANCELLED. Thread safe.
   virtual void Cancel() = 0;

@@ -27,6 +27,7 @@ class MemoryCheckpointReader final : public CheckpointReader {
   }
   bool in_place() const override { return in_place_; }
   absl::StatusOr<absl::Span<const char>> ReadInPlace(size_t max) override { return Take(max); }
+  size_t bytes_left() const override { return bytes_.size() - offset_; }
   void Cancel() override { cancelled_ = true; }
 
  private:

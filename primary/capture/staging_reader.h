@@ -20,6 +20,7 @@ class StagingReader final : public CheckpointReader {
   absl::StatusOr<size_t> Read(absl::Span<char> buffer) override;
   bool in_place() const override { return true; }
   absl::StatusOr<absl::Span<const char>> ReadInPlace(size_t max) override;
+  size_t bytes_left() const override { return bytes_->size() - offset_; }
   void Cancel() override { cancelled_ = true; }
 
  private:
