@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -21,7 +22,8 @@ absl::StatusOr<std::unique_ptr<EventLoop>> EventLoop::New() {
     return absl::InternalError(absl::StrCat("can't make the event loop's descriptors: ", strerror(errno)));
   }
   epoll_event event{};
-  event.events = EPOLLIN;
+  // Edge triggered: each write wakes the loop once, and none has to be read.
+  event.events = EPOLLIN | EPOLLET;
   event.data.fd = wake.get();
   if (epoll_ctl(epoll.get(), EPOLL_CTL_ADD, wake.get(), &event) != 0) {
     return absl::InternalError(absl::StrCat("can't watch the event loop's wake-up: ", strerror(errno)));
@@ -43,10 +45,11 @@ void EventLoop::Post(std::function<void()> task) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     posted_.push_back(std::move(task));
+    // Awake, it looks for posted tasks before it sleeps.
+    if (!std::exchange(asleep_, false)) return;
   }
   const uint64_t one = 1;
-  // EAGAIN means that the counter is full: the loop is awake anyway.
-  [[maybe_unused]] const ssize_t written = write(wake_.get(), &one, sizeof(one));
+  ROMULUS_CHECK(write(wake_.get(), &one, sizeof(one)) == sizeof(one));
 }
 
 Scheduler::TimerId EventLoop::After(absl::Duration delay, std::function<void()> task) {
@@ -84,15 +87,12 @@ void EventLoop::Quit() {
 void EventLoop::Run() {
   while (!quit_) {
     epoll_event events[16];
-    const int count = epoll_wait(epoll_.get(), events, 16, MillisecondsToNextTimer());
+    const int count = epoll_wait(epoll_.get(), events, 16, FallAsleep() ? MillisecondsToNextTimer() : 0);
     ROMULUS_CHECK(count >= 0 || errno == EINTR);
+    WakeUp();
     for (int i = 0; i < count; ++i) {
       const int fd = events[i].data.fd;
-      if (fd == wake_.get()) {
-        uint64_t counter = 0;
-        [[maybe_unused]] const ssize_t got = read(wake_.get(), &counter, sizeof(counter));
-        continue;
-      }
+      if (fd == wake_.get()) continue;
       // An earlier callback of this round may have ended this watch.
       const auto watch = watches_.find(fd);
       if (watch == watches_.end()) continue;
@@ -103,6 +103,17 @@ void EventLoop::Run() {
     RunDueTimers();
   }
   quit_ = false;
+}
+
+bool EventLoop::FallAsleep() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  asleep_ = posted_.empty();
+  return asleep_;
+}
+
+void EventLoop::WakeUp() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  asleep_ = false;
 }
 
 void EventLoop::RunPosted() {

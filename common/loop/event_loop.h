@@ -40,6 +40,9 @@ class EventLoop final : public Scheduler {
   EventLoop(UniqueFd epoll, UniqueFd wake);
   void RunDueTimers();
   void RunPosted();
+  // False: something is posted. True: from here on whoever posts wakes the loop.
+  bool FallAsleep();
+  void WakeUp();
   int MillisecondsToNextTimer() const;
 
   UniqueFd epoll_;
@@ -50,7 +53,9 @@ class EventLoop final : public Scheduler {
   std::map<TimerId, absl::Duration> deadlines_;
   std::map<int, std::shared_ptr<std::function<void()>>> watches_;
   std::mutex mutex_;
-  std::vector<std::function<void()>> posted_;  // Guarded by mutex_.
+  // Guarded by mutex_:
+  std::vector<std::function<void()>> posted_;
+  bool asleep_ = false;  // In epoll_wait, or about to be, and nobody has woken it yet.
 };
 
 }  // namespace romulus

@@ -22,6 +22,30 @@ TEST(EventLoop, RunsPostedTasksInOrderFromAnyThread) {
   EXPECT_EQ(order, "ab");
 }
 
+TEST(EventLoop, WhatIsPostedAtAnyMomentRuns) {
+  auto loop = *EventLoop::New();
+  constexpr int kEach = 20'000;
+  int ran = 0;
+  const auto count = [&] {
+    if (++ran == 3 * kEach) loop->Quit();
+  };
+  // From two threads, and of each task that they post, from the loop itself every second time.
+  const auto post = [&](int tasks) {
+    for (int i = 0; i < tasks; ++i) {
+      loop->Post([&, i] {
+        count();
+        if (i % 2 == 0) loop->Post(count);
+      });
+      if (i % 64 == 0) std::this_thread::yield();
+    }
+  };
+  std::thread a(post, kEach), b(post, kEach);
+  loop->Run();
+  a.join();
+  b.join();
+  EXPECT_EQ(ran, 3 * kEach);
+}
+
 TEST(EventLoop, RunsTimersByDeadlineAndNeverEarly) {
   auto loop = *EventLoop::New();
   std::string order;
