@@ -20,8 +20,8 @@ namespace {
 using helper::v1::Failed;
 using helper::v1::HelperToAgent;
 
-// A helper that talks without end must not keep the loop from everything else.
-constexpr int kMessagesPerTurn = 64;
+// More than the socket of a helper that has ended holds.
+constexpr int kLastMessagesMax = 65'536;
 constexpr size_t kLongestLogLine = 500;
 
 absl::Status StatusOf(const Failed& failed, const std::string& label) {
@@ -82,7 +82,7 @@ HelperProcess::HelperProcess(EventLoop& loop, Options options, Observer* observe
       channel_(std::move(socket)),
       process_(std::move(process)),
       log_limit_(/*per_second=*/5, /*burst=*/50) {
-  loop_.WatchReadable(channel_.descriptor(), [this] { ReadMessages(); });
+  loop_.WatchReadable(channel_.descriptor(), [this] { (void)ReadMessage(); });
   loop_.WatchReadable(process_.pidfd.get(), [this] { OnProcessEnded(); });
   timer_ = loop_.After(options_.hello_timeout, [this] {
     BreakOff(absl::UnavailableError(
@@ -107,20 +107,19 @@ absl::Status HelperProcess::Send(const helper::v1::AgentToHelper& message, absl:
 
 void HelperProcess::Terminate(absl::Status cause) { BreakOff(std::move(cause)); }
 
-void HelperProcess::ReadMessages() {
-  for (int i = 0; i < kMessagesPerTurn && reading_; ++i) {
-    absl::StatusOr<HelperToAgent> message = channel_.Receive();
-    if (message.ok()) {
-      Handle(*message);
-    } else if (absl::IsDeadlineExceeded(message.status())) {
-      return;
-    } else if (absl::IsUnavailable(message.status())) {
-      OnSocketClosed();
-    } else {
-      StopReading();
-      BreakOff(absl::UnavailableError(absl::StrCat(options_.label, ": ", message.status().ToString())));
-    }
+bool HelperProcess::ReadMessage() {
+  const absl::StatusOr<HelperToAgent> message = channel_.Receive();
+  if (message.ok()) {
+    Handle(*message);
+  } else if (absl::IsDeadlineExceeded(message.status())) {
+    return false;
+  } else if (absl::IsUnavailable(message.status())) {
+    OnSocketClosed();
+  } else {
+    StopReading();
+    BreakOff(absl::UnavailableError(absl::StrCat(options_.label, ": ", message.status().ToString())));
   }
+  return reading_;
 }
 
 void HelperProcess::Handle(const HelperToAgent& message) {
@@ -206,8 +205,9 @@ void HelperProcess::Signal(int signal) {
 }
 
 void HelperProcess::OnProcessEnded() {
-  // What it sent before its end counts; it can't send more than the socket holds.
-  for (int i = 0; i < 1024 && reading_; ++i) ReadMessages();
+  // What it sent before its end counts.
+  for (int i = 0; i < kLastMessagesMax && reading_ && ReadMessage(); ++i) {
+  }
   StopReading();
   siginfo_t info{};
   ROMULUS_CHECK(waitid(static_cast<idtype_t>(P_PIDFD), process_.pidfd.get(), &info, WEXITED) == 0);

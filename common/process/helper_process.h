@@ -78,7 +78,9 @@ class HelperProcess {
  private:
   HelperProcess(EventLoop& loop, Options options, Observer* observer, UniqueFd socket, SpawnedProcess process);
 
-  void ReadMessages();
+  // One, so that a helper that talks without end does not keep the loop from everything else, and none is looked for in
+  // vain: the loop comes again if there is another. False: there is none, or none will come.
+  bool ReadMessage();
   void Handle(const helper::v1::HelperToAgent& message);
   void OnSocketClosed();
   void OnProcessEnded();

@@ -13,6 +13,8 @@
 namespace romulus {
 namespace {
 
+absl::Status Late() { return absl::DeadlineExceededError("the other end of the helper's socket is late"); }
+
 // Waits until `socket` is ready for `events`, hung up, or `deadline` has passed.
 absl::Status WaitFor(int socket, short events, absl::Duration deadline) {
   while (true) {
@@ -28,8 +30,7 @@ absl::Status WaitFor(int socket, short events, absl::Duration deadline) {
     if (ready < 0 && errno != EINTR) {
       return absl::InternalError(absl::StrCat("can't wait for a helper's socket: ", strerror(errno)));
     }
-    if (left <= absl::ZeroDuration())
-      return absl::DeadlineExceededError("the other end of the helper's socket is late");
+    if (left <= absl::ZeroDuration()) return Late();
   }
 }
 
@@ -74,6 +75,7 @@ absl::Status SendPacket(int socket, absl::string_view bytes, absl::Span<const in
     if (errno != EAGAIN) {
       return absl::InternalError(absl::StrCat("can't send to the other end of a helper's socket: ", strerror(errno)));
     }
+    if (timeout <= absl::ZeroDuration()) return Late();
     if (absl::Status ready = WaitFor(socket, POLLOUT, deadline); !ready.ok()) return ready;
   }
 }
@@ -97,6 +99,7 @@ absl::StatusOr<Packet> ReceivePacket(int socket, absl::Duration timeout) {
       if (errno != EAGAIN) {
         return absl::InternalError(absl::StrCat("can't receive from a helper's socket: ", strerror(errno)));
       }
+      if (timeout <= absl::ZeroDuration()) return Late();
       if (absl::Status ready = WaitFor(socket, POLLIN, deadline); !ready.ok()) return ready;
       continue;
     }

@@ -37,7 +37,8 @@ bool SaveSession::Progress(uint32_t round, uint64_t pages_written, uint64_t page
 }
 
 bool SaveSession::Suspend() {
-  if (StopRequested()) return false;
+  // What the agent may have sent since it asked for this checkpoint is found when its permit is waited for.
+  if (stop_ || signal_.requested()) return false;
   ++epoch_;
   requested_at_ = now_();
   const absl::StatusOr<SuspendableGuest::SuspendTimes> times = guest_.Suspend(options_.suspend_timeout);
@@ -124,43 +125,42 @@ bool SaveSession::StopRequested() {
 
 bool SaveSession::WaitForPermit() {
   const absl::Duration deadline = suspended_at_ + options_.resume_timeout;
-  while (true) {
+  while (WaitForEvent(deadline, /*watch_guest=*/false).has_value()) {
     const std::optional<AgentToHelper> message = TakeMessage();
     if (stop_ || signal_.requested()) return false;
-    if (message.has_value()) {
-      if (message->permit_resume().epoch() == epoch_) return true;
-      Fail(Failed::PROTOCOL, absl::StrCat("expected PermitResume for epoch ", epoch_, ", the agent sent message ",
-                                          message->body_case(), " (epoch ", message->permit_resume().epoch(), ")"));
-      return false;
-    }
-    if (!WaitForEvent(deadline, /*watch_guest=*/false)) {
-      Fail(Failed::RESUME_TIMEOUT,
-           absl::StrCat("epoch ", epoch_, ": the agent did not permit the resume within ",
-                        absl::FormatDuration(options_.resume_timeout), "; the guest was resumed without a checkpoint"));
-      return false;
-    }
+    if (!message.has_value()) continue;
+    if (message->permit_resume().epoch() == epoch_) return true;
+    Fail(Failed::PROTOCOL, absl::StrCat("expected PermitResume for epoch ", epoch_, ", the agent sent message ",
+                                        message->body_case(), " (epoch ", message->permit_resume().epoch(), ")"));
+    return false;
   }
+  Fail(Failed::RESUME_TIMEOUT,
+       absl::StrCat("epoch ", epoch_, ": the agent did not permit the resume within ",
+                    absl::FormatDuration(options_.resume_timeout), "; the guest was resumed without a checkpoint"));
+  return false;
 }
 
 bool SaveSession::NextEpoch() {
   while (true) {
+    const std::optional<Event> event = WaitForEvent(absl::InfiniteDuration(), /*watch_guest=*/true);
+    if (event == Event::kGuest) {
+      if (absl::Status alive = guest_.CheckAlive(); !alive.ok()) {
+        Fail(alive);
+        return false;
+      }
+      continue;
+    }
     const std::optional<AgentToHelper> message = TakeMessage();
     if (stop_ || signal_.requested()) return false;
-    if (message.has_value()) {
-      if (message->begin_checkpoint().epoch() == epoch_ + 1) return true;
-      Fail(Failed::PROTOCOL, absl::StrCat("expected BeginCheckpoint for epoch ", epoch_ + 1,
-                                          ", the agent sent message ", message->body_case()));
-      return false;
-    }
-    if (absl::Status alive = guest_.CheckAlive(); !alive.ok()) {
-      Fail(alive);
-      return false;
-    }
-    (void)WaitForEvent(absl::InfiniteDuration(), /*watch_guest=*/true);
+    if (!message.has_value()) continue;
+    if (message->begin_checkpoint().epoch() == epoch_ + 1) return true;
+    Fail(Failed::PROTOCOL, absl::StrCat("expected BeginCheckpoint for epoch ", epoch_ + 1, ", the agent sent message ",
+                                        message->body_case()));
+    return false;
   }
 }
 
-bool SaveSession::WaitForEvent(absl::Duration deadline, bool watch_guest) {
+std::optional<SaveSession::Event> SaveSession::WaitForEvent(absl::Duration deadline, bool watch_guest) {
   pollfd events[3] = {{agent_.descriptor(), POLLIN, 0},
                       {signal_.descriptor(), POLLIN, 0},
                       {watch_guest ? guest_.event_descriptor() : -1, POLLIN, 0}};
@@ -168,10 +168,14 @@ bool SaveSession::WaitForEvent(absl::Duration deadline, bool watch_guest) {
     int timeout_ms = -1;
     if (deadline != absl::InfiniteDuration()) {
       const absl::Duration left = deadline - now_();
-      if (left <= absl::ZeroDuration()) return false;
-      timeout_ms = static_cast<int>(std::min<int64_t>(absl::ToInt64Milliseconds(left) + 1, 3'600'000));
+      timeout_ms = left <= absl::ZeroDuration()
+                       ? 0
+                       : static_cast<int>(std::min<int64_t>(absl::ToInt64Milliseconds(left) + 1, 3'600'000));
     }
-    if (poll(events, 3, timeout_ms) > 0) return true;
+    if (poll(events, 3, timeout_ms) > 0) {
+      return events[0].revents != 0 || events[1].revents != 0 ? Event::kAgentOrSignal : Event::kGuest;
+    }
+    if (timeout_ms == 0) return std::nullopt;
   }
 }
 

@@ -76,8 +76,10 @@ class SaveSession {
  private:
   void Fail(helper::v1::Failed::Kind kind, const std::string& reason);
   bool WaitForPermit();
-  // Waits for the agent, a signal, or (if `watch_guest`) the guest, until `deadline`. False: deadline passed.
-  bool WaitForEvent(absl::Duration deadline, bool watch_guest);
+  enum class Event { kAgentOrSignal, kGuest };
+  // Waits for the agent, a signal, or (if `watch_guest`) the guest, until `deadline`. None: deadline passed, and
+  // nothing is there.
+  std::optional<Event> WaitForEvent(absl::Duration deadline, bool watch_guest);
   // Takes one message if there is one; Stop and the end of file set stop_.
   std::optional<helper::v1::AgentToHelper> TakeMessage();
 

@@ -146,6 +146,13 @@ TEST_F(SaveSessionTest, WithoutAPermitTheGuestIsResumedAndTheSessionFails) {
   EXPECT_FALSE(Next().has_captured());
 }
 
+TEST_F(SaveSessionTest, APermitThatIsThereCountsHoweverLongTheCopyTook) {
+  ASSERT_TRUE(session_->Suspend());
+  Permit(1);
+  guest_.now += absl::Minutes(1);
+  EXPECT_TRUE(session_->Resume(Copy()));
+}
+
 TEST_F(SaveSessionTest, APermitForAnotherEpochIsAProtocolErrorAndNoPermit) {
   EXPECT_FALSE(TakeCheckpoint([&] { Permit(2); }, [] {}));
   EXPECT_EQ(guest_.story, "suspend resume ");
@@ -227,6 +234,7 @@ TEST_F(SaveSessionTest, FailedSuspendsAreToldApart) {
 
 TEST_F(SaveSessionTest, AGuestThatEndsBetweenCheckpointsIsNoticed) {
   guest_.alive = absl::NotFoundError("domain 1 has crashed");
+  ASSERT_EQ(eventfd_write(guest_.events.get(), 1), 0);
   EXPECT_FALSE(TakeCheckpoint([&] { Permit(1); }, [] {}));
   EXPECT_EQ(session_->failure()->kind(), Failed::DOMAIN_GONE);
 }
