@@ -259,7 +259,7 @@ class GrpcLinkTest : public testing::Test, public SessionAcceptor {
     // Every second one lies in memory, as the checkpoints that a real guest's save helper has staged.
     auto reader = std::make_shared<MemoryCheckpointReader>(bytes, 64 << 10, epoch % 2 == 0);
     const std::weak_ptr<CheckpointReader> watched = reader;
-    primary_->SendCheckpoint(epoch, std::move(reader));
+    primary_->SendCheckpoint(epoch, std::move(reader), /*tell_when_sent=*/false);
     Until([&] { return at_primary_.messages.size() > before || !at_primary_.closed.empty(); });
     ASSERT_TRUE(at_primary_.closed.empty()) << at_primary_.closed[0];
     // Whoever staged it waits for this.
@@ -425,7 +425,7 @@ TEST_F(GrpcLinkTest, ASlowSinkHoldsUpTheSenderAndIsNoSilence) {
   // Silence would be noticed after 250 ms, were it counted.
   OpenAndAccept(sink, Open(20, 250));
   const std::string bytes = Checkpoint(1, 10'000);
-  primary_->SendCheckpoint(1, std::make_shared<MemoryCheckpointReader>(bytes));
+  primary_->SendCheckpoint(1, std::make_shared<MemoryCheckpointReader>(bytes), /*tell_when_sent=*/false);
   Until([&] { return sink->blocked(); });
   // Until the sender has come to a stop.
   uint64_t sent = 0;
@@ -461,7 +461,8 @@ TEST_F(GrpcLinkTest, ManySlowSinksTakeMemoryForEachSessionAndNoMore) {
   const std::string bytes = Checkpoint(1, 8'000);
   for (int i = 0; i < kSessions; ++i) {
     Until([&] { return observers[i]->accepted(); });
-    links[i]->SendCheckpoint(1, std::make_shared<MemoryCheckpointReader>(bytes, 64 << 10, /*in_place=*/i % 2 == 0));
+    links[i]->SendCheckpoint(1, std::make_shared<MemoryCheckpointReader>(bytes, 64 << 10, /*in_place=*/i % 2 == 0),
+                             /*tell_when_sent=*/false);
   }
   const auto Sent = [&] {
     uint64_t sent = 0;
@@ -490,7 +491,7 @@ TEST_F(GrpcLinkTest, ABandwidthLimitHoldsUpCheckpointsAndNothingElse) {
   const auto sink = std::make_shared<MemoryCheckpointSink>();
   OpenAndAccept(sink, Open(), options);
   const std::string bytes = Checkpoint(1, 100);
-  primary_->SendCheckpoint(1, std::make_shared<MemoryCheckpointReader>(bytes));
+  primary_->SendCheckpoint(1, std::make_shared<MemoryCheckpointReader>(bytes), /*tell_when_sent=*/false);
   Until([&] { return primary_->sent_bytes() > 0; });
   const uint64_t first_chunk = primary_->sent_bytes();
   EXPECT_LT(first_chunk, bytes.size());
@@ -514,7 +515,7 @@ TEST_F(GrpcLinkTest, ABandwidthLimitDoesNotHoldUpTheEndOfALink) {
   GrpcPrimaryLink::Options options;
   options.bandwidth = share.NewFlow();
   OpenAndAccept(std::make_shared<MemoryCheckpointSink>(), Open(), options);
-  primary_->SendCheckpoint(1, std::make_shared<MemoryCheckpointReader>(Checkpoint(1, 100)));
+  primary_->SendCheckpoint(1, std::make_shared<MemoryCheckpointReader>(Checkpoint(1, 100)), /*tell_when_sent=*/false);
   Until([&] { return primary_->sent_bytes() > 0; });
   primary_.reset();
   Until([&] { return !sessions_[0]->closed.empty(); });
@@ -570,7 +571,7 @@ TEST_F(GrpcLinkTest, NothingBlocksTheEndOfThePrimarysLink) {
   StartServer();
   OpenAndAccept(std::make_shared<GatedSink>());
   auto reader = std::make_shared<StuckReader>();
-  primary_->SendCheckpoint(1, reader);
+  primary_->SendCheckpoint(1, reader, /*tell_when_sent=*/false);
   Until([&] { return reader->reading(); });
   primary_.reset();
   Until([&] { return !sessions_[0]->closed.empty(); });
@@ -581,7 +582,8 @@ TEST_F(GrpcLinkTest, NothingBlocksTheEndOfTheSecondarysLink) {
   StartServer();
   auto sink = std::make_shared<GatedSink>();
   OpenAndAccept(sink);
-  primary_->SendCheckpoint(1, std::make_shared<MemoryCheckpointReader>(Checkpoint(1, 10'000)));
+  primary_->SendCheckpoint(1, std::make_shared<MemoryCheckpointReader>(Checkpoint(1, 10'000)),
+                           /*tell_when_sent=*/false);
   Until([&] { return sink->blocked(); });
   sessions_[0]->link.reset();
   Until([&] { return !at_primary_.closed.empty(); });

@@ -20,9 +20,9 @@ void GrpcPrimaryLink::Open(uint64_t generation, const replication::v1::OpenSessi
   session_->Start(open_session);
 }
 
-void GrpcPrimaryLink::SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader) {
+void GrpcPrimaryLink::SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, bool tell_when_sent) {
   ROMULUS_CHECK(session_ != nullptr);
-  session_->SendCheckpoint(epoch, std::move(reader));
+  session_->SendCheckpoint(epoch, std::move(reader), tell_when_sent);
 }
 
 void GrpcPrimaryLink::Send(replication::v1::PrimaryMessage message) {

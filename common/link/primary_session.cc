@@ -88,12 +88,12 @@ void PrimarySession::Send(PrimaryMessage message) {
   WriteLocked();
 }
 
-void PrimarySession::SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader) {
+void PrimarySession::SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, bool tell_when_sent) {
   std::unique_lock<std::mutex> lock(mutex_);
   if (closed_) return;
   // The commit of the one before may overtake the news that its trailer was written.
   ROMULUS_CHECK(checkpoints_.size() < 2);
-  Checkpoint checkpoint{epoch, std::move(reader)};
+  Checkpoint checkpoint{epoch, std::move(reader), tell_when_sent};
   if (pipeline_ != nullptr && checkpoint.reader->in_place()) {
     checkpoint.rewindable = std::make_shared<RewindableReader>(std::move(checkpoint.reader));
     checkpoint.reader = checkpoint.rewindable;
@@ -387,7 +387,7 @@ void PrimarySession::SendOne(const Checkpoint& checkpoint) {
       uncommitted_->waited_for_encoder = messages.waited_for_encoder();
     }
     outgoing_.PushChunk(std::move(message->bytes));
-    if (is_last) last_chunk_of_ = checkpoint.epoch;
+    if (is_last && checkpoint.tell_when_sent) last_chunk_of_ = checkpoint.epoch;
     WriteLocked();
   }
 }

@@ -39,7 +39,7 @@ class PrimarySession final : public grpc::ClientBidiReactor<grpc::ByteBuffer, re
   // From the scheduler's thread:
   void Start(const replication::v1::OpenSession& open_session);
   void Send(replication::v1::PrimaryMessage message);
-  void SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader);
+  void SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, bool tell_when_sent);
   void Close();
   // No callback from here on. Joins the link's threads.
   void Abandon();
@@ -50,6 +50,7 @@ class PrimarySession final : public grpc::ClientBidiReactor<grpc::ByteBuffer, re
   struct Checkpoint {
     uint64_t epoch = 0;
     std::shared_ptr<CheckpointReader> reader;
+    bool tell_when_sent = false;
     // Of an encoded checkpoint: reader, if it can be read again.
     std::shared_ptr<RewindableReader> rewindable;
     uint32_t attempt = 0;
@@ -106,7 +107,8 @@ class PrimarySession final : public grpc::ClientBidiReactor<grpc::ByteBuffer, re
   int undelivered_ = 0;
   replication::v1::SecondaryMessage incoming_;
   OutgoingQueue<grpc::ByteBuffer> outgoing_;
-  std::optional<uint64_t> last_chunk_of_;  // The checkpoint whose last chunk is the last in outgoing_.
+  // The checkpoint whose last chunk is the last in outgoing_, if the observer is to be told when that is written.
+  std::optional<uint64_t> last_chunk_of_;
   std::deque<Checkpoint> checkpoints_;     // The first is being sent.
   // Of an encoded session: the one that was begun last, until it is committed.
   std::optional<Checkpoint> uncommitted_;

@@ -45,8 +45,8 @@ class PrimaryLink {
     virtual ~Observer() = default;
     // Everything but heartbeats.
     virtual void OnMessage(const replication::v1::SecondaryMessage& message) = 0;
-    // All of checkpoint `epoch` was given to the network. Its commit may overtake this; a checkpoint that the secondary
-    // asks for again is sent again.
+    // All of checkpoint `epoch`, with tell_when_sent, was given to the network. Its commit may overtake this; a
+    // checkpoint that the secondary asks for again is sent again.
     virtual void OnCheckpointSent(uint64_t epoch) = 0;
     // Codes as in replication.proto, of what ended it first. A secondary that closes with OK or CANCELLED is
     // UNAVAILABLE, too. INVALID_ARGUMENT also: open_session's times are out of bounds, or the secondary sent a message
@@ -64,7 +64,8 @@ class PrimaryLink {
   // Sends checkpoint `epoch`: data in chunks as `reader` gives it, then the trailer. One at a time, in order, after
   // SessionAccepted and the commit of the one before. If the reader fails, the trailer is never sent and the link stays
   // open; whoever owns the reader knows why. At its end the link cancels the reader that it still has.
-  virtual void SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader) = 0;
+  // tell_when_sent: OnCheckpointSent follows, which takes a turn of the scheduler.
+  virtual void SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, bool tell_when_sent) = 0;
 
   // Sends a message between two chunks. `message.generation` is set by the link.
   virtual void Send(replication::v1::PrimaryMessage message) = 0;

@@ -97,7 +97,7 @@ void ReplicationLinkContract::Primary::Send(const std::string& stop_reason) {
 
 void ReplicationLinkContract::Primary::SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader) {
   const CallScope call(&contract_->calls_);
-  link->SendCheckpoint(epoch, std::move(reader));
+  link->SendCheckpoint(epoch, std::move(reader), tell_when_sent);
 }
 
 void ReplicationLinkContract::Primary::Close() {
@@ -303,6 +303,17 @@ TEST_P(ReplicationLinkContract, ThePrimaryIsToldWhenAllOfACheckpointWasSent) {
   RunUntil([&] { return !primary_.sent.empty() && secondary().epoch == 1; });
   harness_->Settle();
   EXPECT_THAT(primary_.sent, ElementsAre(1));
+}
+
+TEST_P(ReplicationLinkContract, ThePrimaryIsNotToldOfASendingThatItDoesNotAskFor) {
+  Connect();
+  primary_.tell_when_sent = false;
+  SendAndAwaitCommit(1, Checkpoint(1, 3));
+  primary_.tell_when_sent = true;
+  SendAndAwaitCommit(2, Checkpoint(2, 3));
+  RunUntil([&] { return !primary_.sent.empty(); });
+  harness_->Settle();
+  EXPECT_THAT(primary_.sent, ElementsAre(2));
 }
 
 TEST_P(ReplicationLinkContract, OfCheckpoint1TheSinkGetsWhatComesBeforeTheCheckpointRecord) {

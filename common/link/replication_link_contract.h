@@ -87,6 +87,7 @@ class ReplicationLinkContract : public ::testing::TestWithParam<std::function<st
     uint64_t committed() const;
     void Send(const std::string& stop_reason);
     void SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader);
+    bool tell_when_sent = true;  // Of those that follow.
     void Close();
 
     std::vector<replication::v1::SecondaryMessage> messages;

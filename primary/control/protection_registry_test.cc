@@ -72,7 +72,7 @@ class RefusingLink final : public PrimaryLink {
       if (alive.lock() != nullptr) observer->OnClosed(answer);
     });
   }
-  void SendCheckpoint(uint64_t, std::shared_ptr<CheckpointReader>) override {}
+  void SendCheckpoint(uint64_t, std::shared_ptr<CheckpointReader>, bool) override {}
   void Send(replication::v1::PrimaryMessage) override {}
   void Close() override {}
   uint64_t sent_bytes() const override { return 0; }

@@ -160,7 +160,7 @@ void Protection::On(const event::SeedingBegun&) {
     ROMULUS_CHECK(source_ == Source::kStopping);
     return;
   }
-  Do(action::SendCheckpoint{1});
+  Do(action::SendCheckpoint{1, /*tell_when_sent=*/false});
   ReplyAll(create_requests_, absl::OkStatus());
 }
 
@@ -231,8 +231,12 @@ void Protection::Replicate(uint64_t epoch, absl::Duration next_epoch_start, absl
   state_ = Replicating{epoch, next_epoch_start, captured_at};
   Do(action::ArmTimer{Timer::kCommit, kCommitTimeoutFactor * config_.link_timeout});
   // Checkpoint 1 has been on its way since SeedingBegun.
-  if (epoch > 1) Do(action::SendCheckpoint{epoch});
+  if (epoch > 1) Do(action::SendCheckpoint{epoch, /*tell_when_sent=*/MayOverlap()});
   ScheduleNext(captured_at);
+}
+
+bool Protection::MayOverlap() const {
+  return usual_commit_ == absl::ZeroDuration() || usual_commit_ > usual_suspend_ + usual_copy_ || pressure_;
 }
 
 void Protection::ScheduleNext(absl::Duration now) {

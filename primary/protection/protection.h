@@ -55,8 +55,9 @@ namespace romulus::protection {
 // Output pressure only takes away the wait for the interval: the next checkpoint is asked for at once where the guest
 // just runs, and so that its commit meets the next copy, as above, where one is on its way. Earlier than that it would
 // find the mark still in its place, end without one, and hold its output for another checkpoint. Where no checkpoint
-// can be asked for, pressure is remembered until a mark is set: then all output so far stands before it. It moves
-// RequestCheckpoint and nothing else: marks are set and released as ever.
+// can be asked for (also while one is on its way of whose sending there is no news: MayOverlap; its commit is near),
+// pressure is remembered until a mark is set: then all output so far stands before it. It moves RequestCheckpoint and
+// nothing else: marks are set and released as ever.
 //
 // Why output may leave, in each case where a packet leaves that no commit covers:
 //  - Seeding until the first OpenEpoch: by SessionAccepted the secondary has destroyed every older standby, and
@@ -242,6 +243,10 @@ class Protection {
   // Replicating: asks for the next checkpoint while this one is on its way.
   void RequestWhileReplicating();
   void SuspendedWhileReplicating(const event::Suspended& e);
+  // Whether the next checkpoint might be asked for while one that is sent now is on its way, or it is not known yet:
+  // not where a commit comes sooner after the capture than a pause takes, however long the sending is of it. Then
+  // nobody waits for the news of its sending, which would cost each checkpoint a turn of the loop.
+  bool MayOverlap() const;
   // Replicating: sets the time at which the next checkpoint is asked for.
   void ScheduleNext(absl::Duration now);
   // Checkpoint `epoch` is captured and nothing is before it: it is on its way.

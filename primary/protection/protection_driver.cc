@@ -157,7 +157,7 @@ struct ProtectionDriver::Executor {
     return absl::OkStatus();
   }
   absl::Status operator()(const action::SendCheckpoint& a) {
-    d.link_->link->SendCheckpoint(a.epoch, d.uncommitted_[a.epoch].reader);
+    d.link_->link->SendCheckpoint(a.epoch, d.uncommitted_[a.epoch].reader, a.tell_when_sent);
     return absl::OkStatus();
   }
   absl::Status operator()(const action::CancelTransfer&) {

@@ -27,7 +27,9 @@ struct Teller {
   std::string operator()(const action::CloseLink&) { return "close-link"; }
   std::string operator()(const action::SendStopSession&) { return "send-StopSession"; }
   std::string operator()(const action::SendFenced& a) { return absl::StrCat("send-Fenced(", a.next_generation, ")"); }
-  std::string operator()(const action::SendCheckpoint& a) { return absl::StrCat("send-checkpoint-", a.epoch); }
+  std::string operator()(const action::SendCheckpoint& a) {
+    return absl::StrCat("send-checkpoint-", a.epoch, a.tell_when_sent || a.epoch == 1 ? "" : "-untold");
+  }
   std::string operator()(const action::CancelTransfer&) { return "cancel-transfer"; }
   std::string operator()(const action::StartSource&) { return "start-source"; }
   std::string operator()(const action::RequestCheckpoint& a) { return absl::StrCat("request-", a.epoch); }
@@ -198,6 +200,28 @@ TEST_F(OverlappingStory, TheGuestIsNotSuspendedWhileAShortWaitForACommitIsAllTha
   // Output that presses is worth it.
   EXPECT_EQ(On(event::OutputPressure{At(1660)}), "in 0 epoch-over => Replicating(3)");
   EXPECT_EQ(On(event::TimerFired{Timer::kEpoch}), "request-4 => Replicating(3, suspending)");
+}
+
+// Commits come 50 ms after the capture, a pause takes 100 ms.
+TEST_F(OverlappingStory, NobodyIsToldOfASendingWhereNoCheckpointIsTakenDuringIt) {
+  Running2();
+  On(event::TimerFired{Timer::kEpoch});
+  On(event::Suspended{2, At(1160)});
+  On(CapturedAt(2, 1200));
+  EXPECT_EQ(On(event::Commit{2, At(1250)}), "release-2, in 10ms epoch-over => Running(3)");
+  On(event::TimerFired{Timer::kEpoch});
+  On(event::Suspended{3, At(1360)});
+  EXPECT_EQ(On(CapturedAt(3, 1400)), "in 30s commit-overdue, send-checkpoint-3-untold => Replicating(3)");
+  // Output that presses then waits for the commit, which is near.
+  On(event::OutputPressure{At(1410)});
+  EXPECT_EQ(On(event::TimerFired{Timer::kEpoch}), " => Replicating(3)");
+  EXPECT_EQ(On(event::Commit{3, At(1450)}), "release-3, request-4 => Suspending(4)");
+  // While it presses, and when commits take longer, it is told again.
+  On(event::Suspended{4, At(1510)});
+  On(event::OutputPressure{At(1520)});
+  EXPECT_EQ(On(CapturedAt(4, 1550)), "in 30s commit-overdue, send-checkpoint-4, in 0 epoch-over => Replicating(4)");
+  On(event::CheckpointSent{4, At(1560)});
+  EXPECT_EQ(On(event::TimerFired{Timer::kEpoch}), "request-5 => Replicating(4, suspending)");
 }
 
 TEST_F(OverlappingStory, ACommitThatOvertakesTheNewsOfItsSendingCountsAsThat) {

@@ -64,7 +64,7 @@ struct Commit {
   uint64_t epoch = 0;
   absl::Duration now;  // Of the scheduler's clock.
 };
-// All of the checkpoint was given to the network. Its commit may come first, or this twice.
+// All of a checkpoint with tell_when_sent was given to the network. Its commit may come first, or this twice.
 struct CheckpointSent {
   uint64_t epoch = 0;
   absl::Duration now;  // Of the scheduler's clock.
@@ -190,6 +190,7 @@ struct SendFenced {
 // The bytes are those of the source's Captured (epoch 1: of its seeding).
 struct SendCheckpoint {
   uint64_t epoch = 0;
+  bool tell_when_sent = false;  // With CheckpointSent.
 };
 // The checkpoint being sent, and one waiting behind it, shall never become whole: cancels their readers.
 struct CancelTransfer {};

@@ -174,7 +174,7 @@ class LinkPath final : public Path, private PrimaryLink::Observer {
     double sent_at = 0;
     primary_loop_->Post([this, epoch, reader = std::move(reader), &sent_at]() mutable {
       sent_at = Now();
-      link_->SendCheckpoint(epoch, std::move(reader));
+      link_->SendCheckpoint(epoch, std::move(reader), /*tell_when_sent=*/false);
     });
     return AwaitMessages(1 + epoch) - sent_at;
   }

@@ -77,10 +77,12 @@ void SimulatedPrimaryLink::Send(PrimaryMessage message) {
   Transmit(message);
 }
 
-void SimulatedPrimaryLink::SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader) {
+void SimulatedPrimaryLink::SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader,
+                                          bool tell_when_sent) {
   if (closed_) return;
   ROMULUS_CHECK(!chunker_.has_value());
   reader_ = reader;
+  tell_when_sent_ = tell_when_sent;
   chunker_.emplace(epoch, std::move(reader), chunk_bytes_);
   PumpCheckpoint();
 }
@@ -114,9 +116,11 @@ void SimulatedPrimaryLink::PumpCheckpoint() {
   const uint64_t epoch = message.checkpoint_trailer().epoch();
   Send(std::move(message));
   if (*step == CheckpointChunker::Step::kTrailer) {
-    Later(absl::ZeroDuration(), [this, epoch] {
-      if (!closed_) observer_->OnCheckpointSent(epoch);
-    });
+    if (tell_when_sent_) {
+      Later(absl::ZeroDuration(), [this, epoch] {
+        if (!closed_) observer_->OnCheckpointSent(epoch);
+      });
+    }
     chunker_.reset();
     reader_.reset();
     return;

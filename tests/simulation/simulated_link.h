@@ -38,7 +38,7 @@ class SimulatedPrimaryLink final : public PrimaryLink {
   ~SimulatedPrimaryLink() override;
 
   void Open(uint64_t generation, const replication::v1::OpenSession& open_session, Observer* observer) override;
-  void SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader) override;
+  void SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, bool tell_when_sent) override;
   void Send(replication::v1::PrimaryMessage message) override;
   void Close() override;
   uint64_t sent_bytes() const override { return sent_bytes_; }
@@ -65,6 +65,7 @@ class SimulatedPrimaryLink final : public PrimaryLink {
   bool accepted_ = false;
   std::optional<LinkMonitor> monitor_;
   std::optional<CheckpointChunker> chunker_;
+  bool tell_when_sent_ = false;
   std::shared_ptr<CheckpointReader> reader_;
   uint64_t sent_bytes_ = 0;
   bool closed_ = false;
