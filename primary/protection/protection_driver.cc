@@ -53,12 +53,14 @@ class ProtectionDriver::SourceRun : public CheckpointSource::Observer {
   void OnSuspended(uint64_t epoch) override {
     driver_->epoch_started_[epoch + 1] = driver_->Now();
     driver_->Post(event::Suspended{epoch, driver_->Now()});
+    driver_->ResumeWatchingEgress();
   }
   void OnCaptured(CheckpointSource::Captured captured) override { driver_->OnCaptured(std::move(captured)); }
   void OnEnded(absl::Status status) override {
     driver_->turn_.reset();
     driver_->DropLater(std::move(driver_->source_));
     driver_->Post(event::SourceEnded{std::move(status)});
+    driver_->ResumeWatchingEgress();
   }
 
  private:
@@ -298,8 +300,9 @@ void ProtectionDriver::Drain() {
     }
     // After the list, which lets the guest go on: looking shall not prolong its pause.
     if (std::exchange(mark_set_, false)) {
-      egress_watch_.OnOpenEpoch(Now());
-      if (egress_timer_ == Scheduler::kNoTimer) WatchEgress();
+      const absl::Duration begun = Now();
+      egress_watch_.OnOpenEpoch(begun);
+      AfterEgressLook(begun);
     }
     queue_.insert(queue_.begin(), results.begin(), results.end());
   }
@@ -349,6 +352,7 @@ void ProtectionDriver::RequestCheckpoint(uint64_t epoch) {
   requests_made_[epoch].due = Now();
   const auto go = [this, epoch] {
     requests_made_[epoch].asked = Now();
+    PauseWatchingEgress();
     source_->source->RequestCheckpoint(epoch);
   };
   if (seams_.pause_turns == nullptr) return go();
@@ -442,12 +446,30 @@ void ProtectionDriver::NoteRelease(uint64_t epoch) {
 void ProtectionDriver::WatchEgress() {
   const absl::Duration begun = Now();
   egress_watch_.Look(begun);
-  TellDrops();
-  egress_timer_ = seams_.scheduler->After(egress_watch_.NextPeriod(Now() - begun), [this] { WatchEgress(); });
+  AfterEgressLook(begun);
   if (egress_watch_.pressed()) Post(event::OutputPressure{Now()});
 }
 
+void ProtectionDriver::AfterEgressLook(absl::Duration begun) {
+  egress_period_ = egress_watch_.NextPeriod(Now() - begun);
+  TellDrops();
+  StopWatchingEgress();
+  egress_timer_ = seams_.scheduler->After(egress_period_, [this] { WatchEgress(); });
+}
+
+void ProtectionDriver::PauseWatchingEgress() {
+  if (egress_timer_ == Scheduler::kNoTimer) return;
+  StopWatchingEgress();
+  egress_watch_paused_ = true;
+}
+
+void ProtectionDriver::ResumeWatchingEgress() {
+  if (!std::exchange(egress_watch_paused_, false)) return;  // A mark that was set meanwhile has looked.
+  egress_timer_ = seams_.scheduler->After(egress_period_, [this] { WatchEgress(); });
+}
+
 void ProtectionDriver::StopWatchingEgress() {
+  egress_watch_paused_ = false;
   seams_.scheduler->Cancel(std::exchange(egress_timer_, Scheduler::kNoTimer));
 }
 

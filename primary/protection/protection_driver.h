@@ -141,8 +141,12 @@ class ProtectionDriver {
   void CancelReaders();
   void NoteCommit(uint64_t epoch);
   void NoteRelease(uint64_t epoch);
-  // Looks at the egress buffer now and then, as long as it holds output.
+  // Looks at the egress buffer now and then, as long as it holds output. Not while the guest is asked to suspend: then
+  // pressure can't hasten anything any more, and the next mark looks anyway.
   void WatchEgress();
+  void AfterEgressLook(absl::Duration begun);
+  void PauseWatchingEgress();
+  void ResumeWatchingEgress();
   void StopWatchingEgress();
   void TellDrops();
   absl::Duration Now() const { return seams_.scheduler->Now(); }
@@ -180,6 +184,8 @@ class ProtectionDriver {
 
   EgressWatch egress_watch_;
   Scheduler::TimerId egress_timer_ = Scheduler::kNoTimer;
+  absl::Duration egress_period_;  // Until the next look.
+  bool egress_watch_paused_ = false;
   bool mark_set_ = false;  // By an action of the list that is being executed.
   std::optional<absl::Duration> drops_told_at_;
 
