@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "common/base/log.h"
@@ -301,8 +302,7 @@ void CheckpointEncoder::Compress(EncodingBatch* batch, Compressor* compressor) c
   // Each look at the clock is a system call: one stream's end is the next one's start, unless bytes were copied
   // between.
   const uint64_t started = options_.cpu_time_ns();
-  uint64_t lap = started;
-  bool lap_is_now = true;
+  std::optional<uint64_t> now = started;  // Empty: time has passed since the last look.
   GrowableBytes& block = batch->block_;
   block.clear();
   size_t room = kHeaderBytes;
@@ -317,18 +317,17 @@ void CheckpointEncoder::Compress(EncodingBatch* batch, Compressor* compressor) c
     stream.encoding = EncodingOf(stream.method);
     stream.spent_ns = 0;
     if (stream.encoding != Encoding::kRaw) {
-      const uint64_t stream_started = lap_is_now ? lap : options_.cpu_time_ns();
+      const uint64_t stream_started = now.has_value() ? *now : options_.cpu_time_ns();
       if (!compressor->Append(stream.encoding, stream.bytes.span(), size - size / kSavedFraction - 1, &block,
                               stream.method == Method::kZstd ? kZstdLevel : kZstdFastLevel)) {
         stream.encoding = Encoding::kRaw;
       }
-      lap = options_.cpu_time_ns();
-      lap_is_now = true;
-      stream.spent_ns = lap - stream_started;
+      now = options_.cpu_time_ns();
+      stream.spent_ns = *now - stream_started;
     }
     if (stream.encoding == Encoding::kRaw && size > 0) {
       block.Append(stream.bytes.span());
-      lap_is_now = false;
+      now.reset();
     }
     stream.coded_bytes = block.size() - before;
     encodings |= static_cast<unsigned>(stream.encoding) << (2 * i);
@@ -345,7 +344,7 @@ void CheckpointEncoder::Compress(EncodingBatch* batch, Compressor* compressor) c
     to = PutNumber(static_cast<uint32_t>(stream.bytes.size()), to);
     to = PutNumber(static_cast<uint32_t>(stream.coded_bytes), to);
   }
-  batch->spent_ns_ = (lap_is_now ? lap : options_.cpu_time_ns()) - started;
+  batch->spent_ns_ = (now.has_value() ? *now : options_.cpu_time_ns()) - started;
 }
 
 void CheckpointEncoder::Finish(std::unique_ptr<EncodingBatch> batch) {

@@ -198,18 +198,17 @@ absl::Status PrimarySession::AcceptLocked(const replication::v1::SessionAccepted
   accepted_ = true;
   if (accepted.chunk_bytes_max() > 0) chunk_bytes_ = std::min(chunk_bytes_, accepted.chunk_bytes_max());
   if (codec_ != replication::v1::CODEC_UNSPECIFIED) return absl::OkStatus();
+  // One that names none is from before CheckpointData.trailer.
+  trailer_in_data_ = accepted.codec() != replication::v1::CODEC_UNSPECIFIED;
   switch (accepted.codec()) {
+    case replication::v1::CODEC_UNSPECIFIED:
     case replication::v1::RAW:
-      trailer_in_data_ = true;
-      [[fallthrough]];
-    case replication::v1::CODEC_UNSPECIFIED:  // From before CheckpointData.trailer.
       codec_ = replication::v1::RAW;
       return absl::OkStatus();
     case replication::v1::PAGE_BLOCKS:
       if (options_.encoding_pool == nullptr) break;
       if (accepted.chunk_bytes_max() < block_format::kRawBytesMaxLeast) break;
       codec_ = replication::v1::PAGE_BLOCKS;
-      trailer_in_data_ = true;
       pipeline_ = std::make_unique<CheckpointPipeline>(
           options_.encoding_pool.get(),
           CheckpointEncoder::Options{

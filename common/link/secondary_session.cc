@@ -172,10 +172,10 @@ void SecondarySession::OnReadDone(bool ok) {
       ReadLocked();
     }
   }
-  // Without the lock: the receiver would wake to wait for it.
-  if (!first) changed_.notify_all();
   // No read is outstanding: incoming_ stays as it is.
-  if (first) Open(incoming_);
+  if (first) return Open(incoming_);
+  // Without the lock: the receiver would wake to wait for it.
+  changed_.notify_all();
 }
 
 void SecondarySession::Open(const grpc::ByteBuffer& bytes) {

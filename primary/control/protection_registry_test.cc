@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
-#include <deque>
 #include <map>
 #include <optional>
 #include <utility>
+
+#include "common/loop/manual_scheduler.h"
+#include "primary/quiet_seams.h"
 
 // The registry over a host whose guests never answer: what it refuses, and what it leaves behind when it does.
 namespace romulus {
@@ -13,37 +15,6 @@ namespace {
 
 using control::v1::CreateProtectionRequest;
 using control::v1::Protection;
-
-class FakeScheduler final : public Scheduler {
- public:
-  absl::Duration Now() const override { return now_; }
-  void Post(std::function<void()> task) override { tasks_.push_back(std::move(task)); }
-  TimerId After(absl::Duration delay, std::function<void()> task) override {
-    timers_[{now_ + delay, ++next_}] = std::move(task);
-    return next_;
-  }
-  void Cancel(TimerId timer) override {
-    for (auto it = timers_.begin(); it != timers_.end(); ++it) {
-      if (it->first.second == timer) {
-        timers_.erase(it);
-        return;
-      }
-    }
-  }
-  void RunPosted() {
-    while (!tasks_.empty()) {
-      const std::function<void()> task = std::move(tasks_.front());
-      tasks_.pop_front();
-      task();
-    }
-  }
-
- private:
-  absl::Duration now_ = absl::Seconds(100);
-  TimerId next_ = 0;
-  std::deque<std::function<void()>> tasks_;
-  std::map<std::pair<absl::Duration, TimerId>, std::function<void()>> timers_;
-};
 
 class MemoryStore final : public GenerationStore {
  public:
@@ -83,15 +54,9 @@ class RefusingLink final : public PrimaryLink {
   const std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 
-class NoGuestControl final : public GuestControl {
- public:
-  absl::Status Pause() override { return absl::OkStatus(); }
-  absl::Status Unpause() override { return absl::OkStatus(); }
-};
-
 class FakeHost final : public ProtectedHost {
  public:
-  explicit FakeHost(FakeScheduler* scheduler) : scheduler_(scheduler) {}
+  explicit FakeHost(ManualScheduler* scheduler) : scheduler_(scheduler) {}
 
   absl::StatusOr<replication::v1::DomainDescription> Describe(const std::string& domain) override {
     if (domain != "ledger" && domain != "1") return absl::NotFoundError("no such domain; running here: ledger");
@@ -115,8 +80,8 @@ class FakeHost final : public ProtectedHost {
     ProtectionDriver::Seams seams;
     seams.new_link = [this] { return std::make_unique<RefusingLink>(scheduler_, secondary_says); };
     seams.new_source = []() -> std::unique_ptr<CheckpointSource> { return nullptr; };
-    seams.guest = std::make_unique<NoGuestControl>();
-    seams.egress = NewEgress();
+    seams.guest = std::make_unique<QuietGuestControl>();
+    seams.egress = std::make_unique<QuietEgressBuffer>();
     return seams;
   }
 
@@ -131,25 +96,8 @@ class FakeHost final : public ProtectedHost {
   absl::Status secondary_says = absl::UnavailableError("connection refused: does the secondary agent run there?");
 
  private:
-  std::unique_ptr<EgressBuffer> NewEgress();
-  FakeScheduler* const scheduler_;
+  ManualScheduler* const scheduler_;
 };
-
-// Takes everything and does nothing: the egress buffer itself has its own tests.
-class QuietEgress final : public EgressBuffer {
- public:
-  absl::Status Attach() override { return absl::OkStatus(); }
-  bool adopted() const override { return false; }
-  absl::Status OpenEpoch() override { return absl::OkStatus(); }
-  absl::Status ReleaseEpoch() override { return absl::OkStatus(); }
-  absl::Status PassThrough() override { return absl::OkStatus(); }
-  absl::Status Discard() override { return absl::OkStatus(); }
-  absl::Status Detach() override { return absl::OkStatus(); }
-  absl::Status ReadStatistics(Statistics&) override { return absl::OkStatus(); }
-  std::vector<std::string> devices() const override { return {}; }
-};
-
-std::unique_ptr<EgressBuffer> FakeHost::NewEgress() { return std::make_unique<QuietEgress>(); }
 
 class ProtectionRegistryTest : public testing::Test {
  protected:
@@ -162,12 +110,12 @@ class ProtectionRegistryTest : public testing::Test {
   absl::StatusOr<Protection> Create(const CreateProtectionRequest& request) {
     std::optional<absl::StatusOr<Protection>> answer;
     registry_.Create(request, [&](absl::StatusOr<Protection> given) { answer = std::move(given); });
-    scheduler_.RunPosted();
+    scheduler_.Pass(absl::ZeroDuration());
     if (!answer.has_value()) return absl::DeadlineExceededError("no answer");
     return *answer;
   }
 
-  FakeScheduler scheduler_;
+  ManualScheduler scheduler_;
   MemoryStore store_;
   FakeHost host_{&scheduler_};
   ProtectionRegistry registry_{&scheduler_, &store_, &host_};
@@ -223,7 +171,7 @@ TEST_F(ProtectionRegistryTest, AnUpdateSurvivesARestart) {
   spec.mutable_status()->set_domain_uuid("ledger");
   store_.records["protections/ledger"] = {3, false, spec.SerializeAsString()};
   ASSERT_TRUE(registry_.Recover("protections/ledger"));
-  scheduler_.RunPosted();
+  scheduler_.Pass(absl::ZeroDuration());
 
   control::v1::UpdateProtectionRequest request;
   request.mutable_protection()->set_name("protections/ledger");
@@ -233,7 +181,7 @@ TEST_F(ProtectionRegistryTest, AnUpdateSurvivesARestart) {
   request.mutable_update_mask()->add_paths("settings.interval");
   absl::StatusOr<Protection> answer = absl::UnknownError("no answer");
   registry_.Update(request, [&](absl::StatusOr<Protection> given) { answer = std::move(given); });
-  scheduler_.RunPosted();
+  scheduler_.Pass(absl::ZeroDuration());
   ASSERT_TRUE(answer.ok()) << answer.status();
   Protection kept;
   ASSERT_TRUE(kept.ParseFromString(store_.records["protections/ledger"].detail));

@@ -9,45 +9,14 @@
 #include <utility>
 #include <vector>
 
+#include "common/loop/manual_scheduler.h"
+
 namespace romulus {
 namespace {
 
 using absl::Milliseconds;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-
-class FakeScheduler final : public Scheduler {
- public:
-  absl::Duration Now() const override { return now_; }
-  void Post(std::function<void()> task) override { After(absl::ZeroDuration(), std::move(task)); }
-  TimerId After(absl::Duration delay, std::function<void()> task) override {
-    timers_[{now_ + delay, ++next_}] = std::move(task);
-    return next_;
-  }
-  void Cancel(TimerId timer) override {
-    for (auto it = timers_.begin(); it != timers_.end(); ++it) {
-      if (it->first.second != timer) continue;
-      timers_.erase(it);
-      return;
-    }
-  }
-  void Pass(absl::Duration time) {
-    const absl::Duration until = now_ + time;
-    while (!timers_.empty() && timers_.begin()->first.first <= until) {
-      now_ = timers_.begin()->first.first;
-      const std::function<void()> task = std::move(timers_.begin()->second);
-      timers_.erase(timers_.begin());
-      task();
-    }
-    now_ = until;
-  }
-  size_t timers() const { return timers_.size(); }
-
- private:
-  absl::Duration now_;
-  TimerId next_ = 0;
-  std::map<std::pair<absl::Duration, TimerId>, std::function<void()>> timers_;
-};
 
 class PauseTurnsTest : public testing::Test {
  protected:
@@ -58,7 +27,7 @@ class PauseTurnsTest : public testing::Test {
   // Those whose turn has come since the last call.
   std::vector<std::string> Paused() { return std::exchange(paused_, {}); }
 
-  FakeScheduler scheduler_;
+  ManualScheduler scheduler_;
   std::optional<PauseTurns> turns_{std::in_place, &scheduler_, 1};
   std::vector<std::string> paused_;
   std::map<std::string, std::unique_ptr<PauseTurns::Turn>> turns_held_;

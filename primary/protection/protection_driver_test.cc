@@ -2,43 +2,16 @@
 
 #include <gtest/gtest.h>
 
-#include <map>
 #include <utility>
 
-#include "common/loop/scheduler.h"
+#include "common/loop/manual_scheduler.h"
+#include "primary/quiet_seams.h"
 
 // When the driver looks at the egress buffer. What it does otherwise is the simulation's to show (//tests/simulation).
 namespace romulus {
 namespace {
 
 using absl::Milliseconds;
-
-class FakeScheduler final : public Scheduler {
- public:
-  absl::Duration Now() const override { return now_; }
-  void Post(std::function<void()> task) override { After(absl::ZeroDuration(), std::move(task)); }
-  TimerId After(absl::Duration delay, std::function<void()> task) override {
-    tasks_[{now_ + delay, ++next_}] = std::move(task);
-    return next_;
-  }
-  void Cancel(TimerId timer) override {
-    std::erase_if(tasks_, [timer](const auto& task) { return task.first.second == timer; });
-  }
-  void Run(absl::Duration time) {
-    const absl::Duration end = now_ + time;
-    while (!tasks_.empty() && tasks_.begin()->first.first <= end) {
-      auto task = tasks_.extract(tasks_.begin());
-      now_ = task.key().first;
-      task.mapped()();
-    }
-    now_ = end;
-  }
-
- private:
-  absl::Duration now_ = absl::Seconds(100);
-  TimerId next_ = 0;
-  std::map<std::pair<absl::Duration, TimerId>, std::function<void()>> tasks_;
-};
 
 class NoStore final : public GenerationStore {
  public:
@@ -82,27 +55,13 @@ class FakeSource final : public CheckpointSource {
   Outside* const outside_;
 };
 
-class NoGuest final : public GuestControl {
- public:
-  absl::Status Pause() override { return absl::OkStatus(); }
-  absl::Status Unpause() override { return absl::OkStatus(); }
-};
-
-class WatchedEgress final : public EgressBuffer {
+class WatchedEgress final : public QuietEgressBuffer {
  public:
   explicit WatchedEgress(Outside* outside) : outside_(outside) {}
-  absl::Status Attach() override { return absl::OkStatus(); }
-  bool adopted() const override { return false; }
-  absl::Status OpenEpoch() override { return absl::OkStatus(); }
-  absl::Status ReleaseEpoch() override { return absl::OkStatus(); }
-  absl::Status PassThrough() override { return absl::OkStatus(); }
-  absl::Status Discard() override { return absl::OkStatus(); }
-  absl::Status Detach() override { return absl::OkStatus(); }
   absl::Status ReadStatistics(Statistics&) override {
     ++outside_->looks;
     return absl::OkStatus();
   }
-  std::vector<std::string> devices() const override { return {}; }
 
  private:
   Outside* const outside_;
@@ -120,7 +79,7 @@ class EgressLooks : public testing::Test, public ProtectionDriver::Observer {
     seams.store = &store_;
     seams.new_link = [this] { return std::make_unique<FakeLink>(&outside_); };
     seams.new_source = [this] { return std::make_unique<FakeSource>(&outside_); };
-    seams.guest = std::make_unique<NoGuest>();
+    seams.guest = std::make_unique<QuietGuestControl>();
     seams.egress = std::make_unique<WatchedEgress>(&outside_);
     driver_ = std::make_unique<ProtectionDriver>("protections/test", config, replication::v1::OpenSession(), "detail",
                                                  std::move(seams), this);
@@ -151,11 +110,11 @@ class EgressLooks : public testing::Test, public ProtectionDriver::Observer {
   }
   int LooksIn(absl::Duration time) {
     const int before = outside_.looks;
-    scheduler_.Run(time);
+    scheduler_.Pass(time);
     return outside_.looks - before;
   }
 
-  FakeScheduler scheduler_;
+  ManualScheduler scheduler_;
   NoStore store_;
   Outside outside_;
   std::unique_ptr<ProtectionDriver> driver_;
@@ -165,7 +124,7 @@ TEST_F(EgressLooks, ComeWithEachMarkAndWhileTheGuestRunsButNotWhileItIsAskedToSu
   EXPECT_EQ(outside_.looks, 1) << "with the mark";
   EXPECT_GE(LooksIn(Milliseconds(99)), 8);
   EXPECT_EQ(outside_.requested, 0);
-  scheduler_.Run(Milliseconds(1));
+  scheduler_.Pass(Milliseconds(1));
   ASSERT_EQ(outside_.requested, 2);
   EXPECT_EQ(LooksIn(Milliseconds(60)), 0);
   const int before = outside_.looks;
@@ -176,7 +135,7 @@ TEST_F(EgressLooks, ComeWithEachMarkAndWhileTheGuestRunsButNotWhileItIsAskedToSu
 }
 
 TEST_F(EgressLooks, GoOnWhereTheSessionEndsWhileTheGuestIsAskedToSuspend) {
-  scheduler_.Run(Milliseconds(100));
+  scheduler_.Pass(Milliseconds(100));
   ASSERT_EQ(outside_.requested, 2);
   outside_.link->OnClosed(absl::UnavailableError("silent"));
   outside_.source->OnEnded(absl::OkStatus());
@@ -186,20 +145,20 @@ TEST_F(EgressLooks, GoOnWhereTheSessionEndsWhileTheGuestIsAskedToSuspend) {
 TEST_F(EgressLooks, GoOnWhereTheGuestIsSuspendedAndNoMarkCanBeSet) {
   // Commits take 200 ms, so that the next checkpoint is taken before.
   for (uint64_t epoch : {2, 3}) {
-    scheduler_.Run(Milliseconds(epoch == 2 ? 100 : 0));
+    scheduler_.Pass(Milliseconds(epoch == 2 ? 100 : 0));
     ASSERT_EQ(outside_.requested, epoch);
-    scheduler_.Run(Milliseconds(60));
+    scheduler_.Pass(Milliseconds(60));
     outside_.source->OnSuspended(epoch);
-    scheduler_.Run(Milliseconds(40));
+    scheduler_.Pass(Milliseconds(40));
     Capture(epoch);
     ASSERT_EQ(outside_.told, epoch);
     outside_.link->OnCheckpointSent(epoch);
     if (epoch == 3) break;
-    scheduler_.Run(Milliseconds(200));
+    scheduler_.Pass(Milliseconds(200));
     Commit(epoch);
   }
   EXPECT_GE(LooksIn(Milliseconds(119)), 10);
-  scheduler_.Run(Milliseconds(1));
+  scheduler_.Pass(Milliseconds(1));
   ASSERT_EQ(outside_.requested, 4);
   EXPECT_EQ(LooksIn(Milliseconds(60)), 0);
   outside_.source->OnSuspended(4);
