@@ -1,0 +1,120 @@
+#ifndef ROMULUS_PRIMARY_COMPARISON_OUTPUT_COMPARISON_H_
+#define ROMULUS_PRIMARY_COMPARISON_OUTPUT_COMPARISON_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "common/packet/connection.h"
+#include "common/packet/frame.h"
+#include "primary/comparison/comparison_types.h"
+#include "primary/comparison/datagram_comparison.h"
+#include "primary/comparison/flow_key.h"
+#include "primary/comparison/neighbour_comparison.h"
+#include "primary/comparison/tcp_comparison.h"
+
+namespace romulus::comparison {
+
+// Which of the frames that the primary's guest sent may leave, because the standby that runs along has produced the
+// same. Pure: frames and times in, Actions out. README.md has the rules per protocol.
+//
+// What it guarantees, whatever it is fed: a frame is released here only while the standby runs, only once, in the order
+// of its flow, and only if the standby that runs along from the last checkpoint has itself sent the same since, or (a
+// repeat) the same has left before. Everything else waits for a checkpoint. So it may be wrong in one way only: to hold
+// what could have left.
+//
+// Call order (E: an epoch of the primary's guest):
+//   OnPrimaryFrame*                      any time: frames of the present epoch
+//   OnEpochEnd                           the primary's guest is suspended. What is held is of the epoch that ended, and
+//                                        leaves by commit only; what the standby sent is void
+//   OnCommit                             the frames of the ended epoch have left. Before the next OnEpochEnd
+//   OnStandbyRunning                     the standby runs from the checkpoint that ended the epoch: from here on it counts
+//   OnStandbyFrame*                      what it has sent since; before OnStandbyRunning they are ignored
+//   OnStandbyStopped                     nothing is released from here to the next OnStandbyRunning
+//   OnAllLeft, OnAllDropped              any time: what is held left otherwise, or never will; the standby is stopped
+// Times are of one monotonic clock. Not thread safe.
+class OutputComparison {
+ public:
+  explicit OutputComparison(const Settings& settings);
+  OutputComparison(const OutputComparison&) = delete;
+  OutputComparison& operator=(const OutputComparison&) = delete;
+  ~OutputComparison();
+
+  // Ids ascend over the object's life. `contents` starts with the Ethernet header; it is shared, not copied, and given
+  // back when the frame has left.
+  Actions OnPrimaryFrame(absl::Duration now, FrameId id, uint32_t device_id,
+                         std::shared_ptr<const std::string> contents);
+  Actions OnStandbyFrame(absl::Duration now, uint32_t device_id, absl::string_view contents);
+
+  void OnEpochEnd();
+  void OnCommit();
+  Actions OnStandbyRunning(absl::Duration now);
+  void OnStandbyStopped();
+  void OnAllLeft();
+  void OnAllDropped();
+
+  // Looks for output that only one guest produced. To be called at NextDeadline, or later.
+  Actions OnTime(absl::Duration now);
+  // Nullopt: nothing waits for a time.
+  std::optional<absl::Duration> NextDeadline() const;
+
+  bool standby_runs() const { return running_since_.has_value(); }
+
+  struct Statistics {
+    uint64_t released = 0;   // Frames, by comparison.
+    uint64_t committed = 0;  // Frames, by commit.
+    size_t held = 0;         // Frames, now.
+    size_t flows = 0;
+    size_t standby_bytes = 0;  // Kept of what the standby sent and the primary has not yet.
+    size_t history_bytes = 0;  // Kept of what has left.
+    // By DifferenceReason: flows that were found different.
+    std::array<uint64_t, kDifferenceReasons> differences{};
+  };
+  Statistics statistics() const;
+
+ private:
+  struct Entry;
+
+  Entry* Find(const FlowKey& key);
+  // Null: there is no room for another flow.
+  Entry* FindOrAdd(const FlowKey& key);
+  bool EvictIdle();
+  void Touch(Entry& entry);
+  // Releases what may leave of a flow, and brings what is counted of it up to date.
+  void Compare(absl::Duration now, Entry& entry, Actions& actions);
+  void Report(Entry& entry, Difference difference, Actions& actions);
+  void Account(Entry& entry);
+  void TrimHistories();
+  void StopCounting();
+
+  const Settings settings_;
+  absl::flat_hash_map<FlowKey, std::unique_ptr<Entry>> flows_;
+  std::list<Entry*> recent_;                                            // Most recently used first.
+  std::set<std::pair<absl::Duration, const Entry*>> deadlines_;         // Only while the standby runs.
+  // Held frames of flows that found no room: while there is one, no new flow is compared, or it could overtake.
+  struct Untracked {
+    absl::Duration came;
+    bool ended = false;
+  };
+  std::deque<Untracked> untracked_;
+  bool bound_reported_ = false;
+  std::optional<absl::Duration> running_since_;
+  uint32_t offsets_ = 0;  // Of the present epoch.
+  size_t held_ = 0;
+  size_t standby_bytes_ = 0;
+  size_t history_bytes_ = 0;
+  Statistics counts_;
+};
+
+}  // namespace romulus::comparison
+
+#endif  // ROMULUS_PRIMARY_COMPARISON_OUTPUT_COMPARISON_H_
