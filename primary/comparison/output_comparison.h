@@ -1,26 +1,22 @@
 #ifndef ROMULUS_PRIMARY_COMPARISON_OUTPUT_COMPARISON_H_
 #define ROMULUS_PRIMARY_COMPARISON_OUTPUT_COMPARISON_H_
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <list>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
-#include <variant>
-#include <vector>
+#include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "common/packet/connection.h"
 #include "common/packet/frame.h"
 #include "primary/comparison/comparison_types.h"
-#include "primary/comparison/datagram_comparison.h"
 #include "primary/comparison/flow_key.h"
-#include "primary/comparison/neighbour_comparison.h"
-#include "primary/comparison/tcp_comparison.h"
 
 namespace romulus::comparison {
 
@@ -79,40 +75,40 @@ class OutputComparison {
     // By DifferenceReason: flows that were found different.
     std::array<uint64_t, kDifferenceReasons> differences{};
   };
-  Statistics statistics() const;
+  const Statistics& statistics() const { return statistics_; }
 
  private:
+  // One flow.
   struct Entry;
+  using Deadline = std::pair<absl::Duration, Entry*>;
 
-  Entry* Find(const FlowKey& key);
   // Null: there is no room for another flow.
-  Entry* FindOrAdd(const FlowKey& key);
-  bool EvictIdle();
-  void Touch(Entry& entry);
-  // Releases what may leave of a flow, and brings what is counted of it up to date.
-  void Compare(absl::Duration now, Entry& entry, Actions& actions);
-  void Report(Entry& entry, Difference difference, Actions& actions);
+  Entry* FindOrAdd(uint32_t device_id, const packet::Frame& parsed);
+  bool EvictAnIdle();
+  void Erase(Entry& entry);
+  // Releases what may leave of the flow.
+  void Compare(Entry& entry, Actions& actions);
+  void Report(Entry* entry, Difference difference, Actions& actions);
+  // A flow, or what only one guest sent of it, found no room.
+  void ReportBound(Actions& actions);
+  void SetDeadline(Entry& entry);
+  // Brings the sums of what is kept up to date.
   void Account(Entry& entry);
   void TrimHistories();
-  void StopCounting();
+  void ForgetAll();
 
   const Settings settings_;
   absl::flat_hash_map<FlowKey, std::unique_ptr<Entry>> flows_;
-  std::list<Entry*> recent_;                                            // Most recently used first.
-  std::set<std::pair<absl::Duration, const Entry*>> deadlines_;         // Only while the standby runs.
-  // Held frames of flows that found no room: while there is one, no new flow is compared, or it could overtake.
-  struct Untracked {
-    absl::Duration came;
-    bool ended = false;
-  };
-  std::deque<Untracked> untracked_;
-  bool bound_reported_ = false;
+  std::list<Entry*> recent_;        // Most recently used first.
+  std::set<Deadline> deadlines_;    // Empty while no standby runs.
+  // Held frames that found no room: while there is one, no flow is added, or a later frame could overtake it.
+  uint64_t untracked_ = 0;
+  uint64_t untracked_ended_ = 0;  // Of them, of the ended epoch.
+  bool bound_reported_ = false;   // In this epoch.
   std::optional<absl::Duration> running_since_;
-  uint32_t offsets_ = 0;  // Of the present epoch.
-  size_t held_ = 0;
-  size_t standby_bytes_ = 0;
-  size_t history_bytes_ = 0;
-  Statistics counts_;
+  uint32_t offsets_ = 0;  // Asked for in this epoch.
+  FrameId last_id_ = 0;
+  Statistics statistics_;
 };
 
 }  // namespace romulus::comparison
