@@ -494,7 +494,11 @@ TEST_P(EgressBufferContract, ASuccessorAdoptsWhatADeadOwnerHeldAndReleasesNothin
   EXPECT_EQ(successor->ReleaseEpoch().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(harness_->TakeReceived(0), IsEmpty());
   ASSERT_OK(successor->PassThrough());
-  EXPECT_THAT(harness_->TakeReceived(0), ElementsAre(1, 2, 3));
+  if (harness_->held_outlives_owner()) {
+    EXPECT_THAT(harness_->TakeReceived(0), ElementsAre(1, 2, 3));
+  } else {
+    EXPECT_THAT(harness_->TakeReceived(0), ElementsAre(3));
+  }
   ASSERT_OK(successor->OpenEpoch());
   Send({4});
   ASSERT_OK(successor->ReleaseEpoch());
@@ -510,6 +514,7 @@ TEST_P(EgressBufferContract, ASuccessorsLimitHolds) {
   buffer.reset();
   std::unique_ptr<EgressBuffer> successor = harness_->NewBuffer("contract", 3 * kFrameBytes);
   ASSERT_OK(successor->Attach());
+  if (!harness_->held_outlives_owner()) Send({1});
   Send({2, 3, 4});
   EgressBuffer::Statistics statistics;
   ASSERT_OK(successor->ReadStatistics(statistics));
@@ -549,6 +554,7 @@ TEST_P(EgressBufferContract, TouchesNoOtherProtectionsBuffer) {
 }
 
 TEST_P(EgressBufferContract, LeftoversAreThoseOfProtectionsThatDoNotLive) {
+  if (harness_->kernel() == nullptr) GTEST_SKIP() << "held by no kernel";
   std::unique_ptr<EgressBuffer> buffer = Attached();
   absl::StatusOr<std::vector<PlugKernel::Leftover>> leftovers = harness_->kernel()->FindLeftovers({"contract"});
   ASSERT_TRUE(leftovers.ok()) << leftovers.status();
@@ -565,6 +571,7 @@ TEST_P(EgressBufferContract, LeftoversAreThoseOfProtectionsThatDoNotLive) {
 
 // The raw kernel: why PlugEgressBuffer keeps the rule of one unreleased epoch.
 TEST_P(EgressBufferContract, KernelTwoBuffersInARowLetTheFirstsReleaseCountTheSecondsPackets) {
+  if (harness_->kernel() == nullptr) GTEST_SKIP() << "held by no kernel";
   std::unique_ptr<EgressBuffer> buffer = Attached();
   PlugKernel& kernel = *harness_->kernel();
   const std::vector<Vif> vifs = harness_->vifs();
@@ -583,6 +590,7 @@ TEST_P(EgressBufferContract, KernelTwoBuffersInARowLetTheFirstsReleaseCountTheSe
 }
 
 TEST_P(EgressBufferContract, KernelKeepsItsCountersWhenALinkThatGoesDownDropsTheQueue) {
+  if (harness_->kernel() == nullptr) GTEST_SKIP() << "held by no kernel";
   std::unique_ptr<EgressBuffer> buffer = Attached();
   PlugKernel& kernel = *harness_->kernel();
   const std::vector<Vif> vifs = harness_->vifs();

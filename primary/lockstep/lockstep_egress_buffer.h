@@ -88,8 +88,7 @@ class LockstepEgressBuffer : public EgressBuffer, private GuestTraffic::Observer
 
   struct Held {
     size_t vif = 0;
-    GuestFrame frame;                             // Its contents are in `contents`.
-    std::shared_ptr<const std::string> contents;  // Shared with the comparison.
+    std::shared_ptr<const GuestFrame> frame;  // Its contents are shared with the comparison.
     uint64_t wire_bytes = 0;
   };
 
@@ -104,6 +103,7 @@ class LockstepEgressBuffer : public EgressBuffer, private GuestTraffic::Observer
   void OnGuestFrame(absl::Duration now, const std::string& vif, GuestFrame frame) override;
   void Carry(comparison::Actions actions);
   void Release(std::map<comparison::FrameId, Held>::iterator held);
+  void CountSent(const Held& frame);
   void ReleaseUpTo(comparison::FrameId end);
   void DropAll();
   uint32_t LimitOf(size_t vif) const;

@@ -29,6 +29,7 @@ struct LockstepSettings {
   // checkpoint, which is where interval mode, with cheaper checkpoints, is as good.
   double worth = 1.0;
   // Interval mode starts when this many of the last `judged` runs were short, or the first `trial_runs` of a trial were.
+  // The protection's first runs are a trial.
   size_t judged = 8;
   size_t short_runs = 6;
   size_t trial_runs = 2;
@@ -97,7 +98,7 @@ class LockstepPolicy {
     absl::Duration until;
   };
 
-  void Judge();
+  void Judge(absl::Duration now, absl::Duration lasted);
   void GoToInterval(absl::Duration now);
 
   const LockstepSettings settings_;
@@ -110,7 +111,8 @@ class LockstepPolicy {
     RunEnd end;
   };
   std::optional<Ended> ended_;  // A run whose checkpoint is under way.
-  std::deque<bool> short_;      // Of the last runs that were judged, in this trial.
+  std::deque<bool> short_;      // Of the last runs that were judged, since the last trial began.
+  bool trial_ = true;           // Nothing is known of runs as they are now.
   absl::Duration wait_;
   absl::Duration run_limit_;
   absl::Duration running_total_;
