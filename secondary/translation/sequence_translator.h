@@ -37,16 +37,21 @@ struct TranslatorSettings {
 //     from each guest's own number, and frames go there as they are: NoteOutput
 // A frame of a connection that is not known passes as it is: it was opened before the checkpoint, or after a takeover.
 //
-// An entry ends with its connection (both FINs acknowledged, or a RST, and `linger` without any other sign of life),
-// with a new connection of the same addresses and ports, after idle_max, and with a checkpoint that is applied: then
-// both guests' numbers are the same.
+// An entry ends with its connection (both FINs acknowledged, or a RST; then `linger` without a frame), with a new
+// connection of the same addresses and ports, after idle_max, and with a checkpoint that is applied: then both guests'
+// numbers are the same. A frame other than a RST behind a RST is a sign of life: that RST was not believed.
 //
-// What QEMU's filter-rewriter does not do: connections that the guest opens; frames with other flags than ACK; SACK;
-// ICMP errors; IPv6; checksums that are partial; and it takes the offset from the first acknowledgement that passes,
-// whosever that is.
+// Not translated: what TCP-MD5 and TCP-AO sign (the key is the guest's), IP fragments of TCP (guests send none: DF),
+// and frames with a VLAN tag, which are compared as a whole.
+//
+// What QEMU's filter-rewriter does not do, as its source has it: connections that the guest opens; frames with RST
+// alone; SACK; ICMP errors; IPv6; checksums that are partial. And it takes the primary's number from the first
+// acknowledgement that passes, whosever that is, and forgets the offset of a connection with its first FIN.
 class SequenceTranslator {
  public:
   explicit SequenceTranslator(const TranslatorSettings& settings = {});
+  SequenceTranslator(const SequenceTranslator&) = delete;
+  SequenceTranslator& operator=(const SequenceTranslator&) = delete;
 
   // A connection that is known already gets the new numbers. False: full, and nothing is translated of this one.
   bool Add(absl::Duration now, const packet::SequenceOffset& offset);
@@ -59,33 +64,38 @@ class SequenceTranslator {
 
   void OnCheckpointApplied();
 
-  size_t connections() const { return entries_.size(); }
+  size_t connections() const { return by_connection_.size(); }
 
  private:
   struct Entry {
     packet::Connection connection;
     uint32_t offset = 0;  // primary_initial - standby_initial.
     uint32_t standby_initial = 0;
-    absl::Duration last_seen;
-    // The sequence number behind the FIN: of the standby's its own number; and whether the other has acknowledged it.
+    absl::Duration last_frame;
+    // The numbers behind the FINs; of the standby's its own.
     std::optional<uint32_t> standby_fin;
     std::optional<uint32_t> peer_fin;
     bool standby_fin_acknowledged = false;
     bool peer_fin_acknowledged = false;
     bool reset = false;
+    bool in_ended = false;  // The list that it is in.
 
     bool ended() const { return reset || (standby_fin_acknowledged && peer_fin_acknowledged); }
   };
-  using Entries = std::list<Entry>;
+  using Entries = std::list<Entry>;  // Longest without a frame first.
 
+  // Null: it is not known, or no longer.
   Entry* Find(absl::Duration now, const packet::Connection& connection);
-  void Erase(Entries::iterator entry);
-  void RemoveExpired(absl::Duration now);
-  Entry* NoteOutput(absl::Duration now, uint32_t device_id, const packet::Frame& parsed);
+  void Erase(const packet::Connection& connection);
+  void EraseExpired(absl::Duration now);
+  // The entry has had a frame.
+  void Touch(absl::Duration now, const Entry& entry);
+  Entry* NoteParsedOutput(absl::Duration now, uint32_t device_id, const packet::Frame& parsed);
   bool TranslateIcmpError(absl::Duration now, uint32_t device_id, absl::Span<char> frame, const packet::Frame& parsed);
 
   const TranslatorSettings settings_;
-  Entries entries_;  // Longest without a frame first.
+  Entries living_;
+  Entries ended_;
   absl::flat_hash_map<packet::Connection, Entries::iterator> by_connection_;
 };
 
