@@ -425,6 +425,14 @@ TEST_F(TcpTest, UrgentDataIsNotCompared) {
   EXPECT_THAT(Released(), IsEmpty());
 }
 
+TEST_F(TcpTest, ARstWithTextIsNotCompared) {
+  Run();
+  Standby(server_.Segment(1000, 5, "why", kTcpAck | kTcpRst));
+  Primary(server_.Segment(1000, 5, "not", kTcpAck | kTcpRst));
+  EXPECT_THAT(Differences(), ElementsAre(DifferenceReason::kFlags));
+  EXPECT_THAT(Released(), IsEmpty());
+}
+
 TEST_F(TcpTest, OutputOfOnlyOneGuestIsADifferenceInTime) {
   Run();
   Primary(server_.Segment(1000, 5, "alone"));

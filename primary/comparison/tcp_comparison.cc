@@ -167,6 +167,9 @@ Verdict TcpComparison::Judge(const HeldFrame& frame, uint32_t offsets_left,
                              std::vector<packet::SequenceOffset>& offsets) {
   const TcpHeader& header = frame.parsed.tcp;
   if (header.has(kTcpUrg)) return Verdict::Differs(DifferenceReason::kUrgent, "urgent data is not compared");
+  if (header.has(kTcpRst) && frame.parsed.payload_size() > 0) {
+    return Verdict::Differs(DifferenceReason::kFlags, "a RST with text is not compared");
+  }
   if (header.has(kTcpSyn) && syn_ != SynOf(header)) {
     Verdict verdict = JudgeSyn(frame, offsets_left, offsets);
     if (verdict.kind != Verdict::Kind::kLeaves) return verdict;
