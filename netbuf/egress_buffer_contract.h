@@ -45,7 +45,8 @@ class EgressBufferHarness {
   Vif emulated() { return {"vif7.0-emu", 7, 0, true}; }
   // Null: packets are not held by a kernel.
   virtual std::shared_ptr<PlugKernel> kernel() = 0;
-  // Of a buffer in its owner's memory, what is held dies with the owner. What the guest sends then is held all the same.
+  // False: of a buffer in its owner's memory, what is held dies with the owner. What the guest sends after that is
+  // not let through either.
   virtual bool held_outlives_owner() const { return true; }
   // Over `vifs`. Destroying it is its owner's death.
   virtual std::unique_ptr<EgressBuffer> NewBufferOf(std::vector<Vif> vifs, const std::string& protection,

@@ -58,8 +58,8 @@ void Add32(absl::Span<char> frame, const Frame& parsed, size_t at, uint32_t shif
 }  // namespace
 
 uint16_t UpdatedChecksum(uint16_t field, uint16_t from, uint16_t to) {
-  return static_cast<uint16_t>(~Fold(static_cast<uint64_t>(static_cast<uint16_t>(~field)) +
-                                     static_cast<uint16_t>(~from) + to));
+  return static_cast<uint16_t>(
+      ~Fold(static_cast<uint64_t>(static_cast<uint16_t>(~field)) + static_cast<uint16_t>(~from) + to));
 }
 
 uint16_t PseudoHeaderSum(absl::string_view frame, const Frame& parsed) {

@@ -12,8 +12,8 @@
 //
 // A frame that a guest hands to its Xen vif, or that comes from another guest of the host, may not be summed yet
 // (CHECKSUM_PARTIAL; NEEDS_CSUM in a virtio_net_hdr): its checksum field then holds the sum over the pseudo-header
-// alone, not complemented, and whoever sends it on a wire completes it. A change of sequence numbers leaves such a field
-// as it is; updating it would spoil the frame.
+// alone, not complemented, and whoever sends it on a wire completes it. A change of sequence numbers leaves such a
+// field as it is; updating it would spoil the frame.
 namespace romulus::packet {
 
 enum class Checksum {

@@ -101,7 +101,8 @@ Kind ParseIcmp(const Bytes& bytes, bool v6, Frame& frame) {
   const size_t size = frame.end - frame.transport_at;
   if (size < 4) return Kind::kMalformed;
   frame.icmp_type = bytes.U8(frame.transport_at);
-  const bool echo = v6 ? frame.icmp_type == 128 || frame.icmp_type == 129 : frame.icmp_type == 8 || frame.icmp_type == 0;
+  const bool echo =
+      v6 ? frame.icmp_type == 128 || frame.icmp_type == 129 : frame.icmp_type == 8 || frame.icmp_type == 0;
   if (echo) {
     if (size < 8) return Kind::kMalformed;
     frame.icmp_id = bytes.U16(frame.transport_at + 4);
@@ -172,7 +173,8 @@ Kind ParseIpv6(const Bytes& bytes, size_t size, Frame& frame) {
       frame.transport_at = frame.payload_at = header + 8;
       return Kind::kFragment;
     }
-    const size_t bytes_of_it = next == kAuthentication ? (bytes.U8(header + 1) + 2) * 4 : (bytes.U8(header + 1) + 1) * 8;
+    const size_t bytes_of_it =
+        next == kAuthentication ? (bytes.U8(header + 1) + 2) * 4 : (bytes.U8(header + 1) + 1) * 8;
     if (bytes_of_it < 8 || bytes_of_it > frame.end - header) return Kind::kMalformed;
     header += bytes_of_it;
     next = after;

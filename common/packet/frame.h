@@ -32,12 +32,12 @@ absl::string_view BytesOf(const Address& address);
 enum class Kind {
   kTcp,
   kUdp,
-  kIcmp,        // ICMP and ICMPv6, but for neighbour discovery.
-  kNeighbour,   // Of each host's own timers: ARP, IGMP; of ICMPv6 neighbour and router discovery and MLD.
-  kFragment,    // Of an IP packet, the first one included.
-  kIpOther,     // Any other protocol in IP, or one behind headers that are not walked (ESP, more than 8 extensions).
-  kOther,       // Any other frame; also every frame with a VLAN tag.
-  kMalformed,   // Cut short, or it contradicts itself.
+  kIcmp,       // ICMP and ICMPv6, but for neighbour discovery.
+  kNeighbour,  // Of each host's own timers: ARP, IGMP; of ICMPv6 neighbour and router discovery and MLD.
+  kFragment,   // Of an IP packet, the first one included.
+  kIpOther,    // Any other protocol in IP, or one behind headers that are not walked (ESP, more than 8 extensions).
+  kOther,      // Any other frame; also every frame with a VLAN tag.
+  kMalformed,  // Cut short, or it contradicts itself.
 };
 absl::string_view ToString(Kind kind);
 

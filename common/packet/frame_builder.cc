@@ -27,10 +27,10 @@ std::string PseudoHeader(const Address& source, const Address& destination, uint
 
 std::string Ipv4(const Address& source, const Address& destination, uint8_t protocol, uint16_t id, uint16_t fragment,
                  absl::string_view payload) {
-  std::string header = absl::StrCat(std::string({'\x45', '\0'}), BigEndian16(static_cast<uint16_t>(20 + payload.size())),
-                                    BigEndian16(id), BigEndian16(fragment), std::string(1, '\x40'),
-                                    std::string(1, static_cast<char>(protocol)), BigEndian16(0), BytesOf(source),
-                                    BytesOf(destination));
+  std::string header =
+      absl::StrCat(std::string({'\x45', '\0'}), BigEndian16(static_cast<uint16_t>(20 + payload.size())),
+                   BigEndian16(id), BigEndian16(fragment), std::string(1, '\x40'),
+                   std::string(1, static_cast<char>(protocol)), BigEndian16(0), BytesOf(source), BytesOf(destination));
   Put16(header, 10, InternetChecksum(header));
   return EthernetFrame(0x0800, absl::StrCat(header, payload));
 }
@@ -85,8 +85,7 @@ std::string TcpFrame(const TcpSegment& segment) {
                                  std::string(1, static_cast<char>((5 + options.size() / 4) << 4)),
                                  std::string(1, static_cast<char>(segment.flags)), BigEndian16(segment.window),
                                  BigEndian16(0), BigEndian16(0), options, segment.payload);
-  Put16(tcp, 16,
-        InternetChecksum(absl::StrCat(PseudoHeader(segment.source, segment.destination, 6, tcp.size()), tcp)));
+  Put16(tcp, 16, InternetChecksum(absl::StrCat(PseudoHeader(segment.source, segment.destination, 6, tcp.size()), tcp)));
   return IpFrame(segment.source, segment.destination, 6, tcp);
 }
 
@@ -101,11 +100,10 @@ std::string SynOptions(uint16_t mss, uint8_t window_scale) {
                       std::string(1, static_cast<char>(window_scale)));
 }
 
-std::string UdpFrame(const Address& source, uint16_t source_port, const Address& destination,
-                     uint16_t destination_port, absl::string_view payload) {
-  std::string udp =
-      absl::StrCat(BigEndian16(source_port), BigEndian16(destination_port),
-                   BigEndian16(static_cast<uint16_t>(8 + payload.size())), BigEndian16(0), payload);
+std::string UdpFrame(const Address& source, uint16_t source_port, const Address& destination, uint16_t destination_port,
+                     absl::string_view payload) {
+  std::string udp = absl::StrCat(BigEndian16(source_port), BigEndian16(destination_port),
+                                 BigEndian16(static_cast<uint16_t>(8 + payload.size())), BigEndian16(0), payload);
   const uint16_t sum = InternetChecksum(absl::StrCat(PseudoHeader(source, destination, 17, udp.size()), udp));
   Put16(udp, 6, sum == 0 ? 0xffff : sum);
   return IpFrame(source, destination, 17, udp);
@@ -115,8 +113,8 @@ std::string EchoFrame(const Address& source, const Address& destination, bool re
                       absl::string_view payload) {
   const bool v6 = source.size == 16;
   const char type = static_cast<char>(v6 ? (reply ? 129 : 128) : (reply ? 0 : 8));
-  std::string icmp =
-      absl::StrCat(std::string(1, type), std::string(1, '\0'), BigEndian16(0), BigEndian16(id), BigEndian16(1), payload);
+  std::string icmp = absl::StrCat(std::string(1, type), std::string(1, '\0'), BigEndian16(0), BigEndian16(id),
+                                  BigEndian16(1), payload);
   const std::string pseudo = v6 ? PseudoHeader(source, destination, 58, icmp.size()) : "";
   Put16(icmp, 2, InternetChecksum(absl::StrCat(pseudo, icmp)));
   return IpFrame(source, destination, v6 ? 58 : 1, icmp);
@@ -124,8 +122,8 @@ std::string EchoFrame(const Address& source, const Address& destination, bool re
 
 std::string ArpRequest(const Address& sender, const Address& target) {
   return EthernetFrame(0x0806, absl::StrCat(BigEndian16(1), BigEndian16(0x0800), "\x06\x04", BigEndian16(1),
-                                            std::string("\x52\x54\0\0\0\x02", 6), BytesOf(sender),
-                                            std::string(6, '\0'), BytesOf(target)));
+                                            std::string("\x52\x54\0\0\0\x02", 6), BytesOf(sender), std::string(6, '\0'),
+                                            BytesOf(target)));
 }
 
 }  // namespace romulus::packet

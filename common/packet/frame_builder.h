@@ -32,8 +32,8 @@ std::string SackOption(const std::vector<std::pair<uint32_t, uint32_t>>& blocks)
 // MSS, SACK permitted, window scale.
 std::string SynOptions(uint16_t mss = 1460, uint8_t window_scale = 7);
 
-std::string UdpFrame(const Address& source, uint16_t source_port, const Address& destination,
-                     uint16_t destination_port, absl::string_view payload);
+std::string UdpFrame(const Address& source, uint16_t source_port, const Address& destination, uint16_t destination_port,
+                     absl::string_view payload);
 // Any protocol in IPv4 or IPv6, by the addresses.
 std::string IpFrame(const Address& source, const Address& destination, uint8_t protocol, absl::string_view payload);
 // `offset` in units of 8 bytes.

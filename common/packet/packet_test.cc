@@ -41,8 +41,8 @@ TEST(FrameTest, ATcpSegmentOverBothIps) {
     const std::string bytes = TcpFrame(Segment(v6));
     const Frame frame = Parse(bytes);
     ASSERT_EQ(frame.kind, Kind::kTcp);
-    EXPECT_EQ(ToString(ConnectionOfGuestFrame(3, frame)), v6 ? "device 3, [fd00::2]:80 and [fd00::9]:51000"
-                                                             : "device 3, 10.0.0.2:80 and 10.0.0.9:51000");
+    EXPECT_EQ(ToString(ConnectionOfGuestFrame(3, frame)),
+              v6 ? "device 3, [fd00::2]:80 and [fd00::9]:51000" : "device 3, 10.0.0.2:80 and 10.0.0.9:51000");
     EXPECT_EQ(frame.tcp.sequence, 0xfffffff0);
     EXPECT_EQ(frame.tcp.acknowledgement, 77);
     EXPECT_EQ(frame.tcp.flags, kTcpAck | kTcpPsh);
@@ -86,7 +86,7 @@ TEST(FrameTest, TcpOptions) {
 
 TEST(FrameTest, OptionsEndAtTheFirstThatIsWrong) {
   for (const std::string& wrong : {std::string("\x05\x00", 2), std::string("\x05\x01", 2), std::string("\x05\xff", 2),
-                                  std::string("\x05\x09", 2), std::string("\0", 1)}) {
+                                   std::string("\x05\x09", 2), std::string("\0", 1)}) {
     TcpSegment segment = Segment();
     // In front of a NOP's padding a wrong option must be the first.
     segment.options = absl::StrCat(wrong, SackOption({{5, 6}}));

@@ -19,8 +19,8 @@ using FrameId = uint64_t;
 // never a release.
 struct Settings {
   // How long output may wait that only one guest has produced. Linux delays an acknowledgement by up to 40 ms, most
-  // often, and retransmits after 200 ms at the least: with less than that, guests that only differ in their timing would
-  // be called different; each further millisecond is one that a client waits for output that does differ.
+  // often, and retransmits after 200 ms at the least: with less than that, guests that only differ in their timing
+  // would be called different; each further millisecond is one that a client waits for output that does differ.
   absl::Duration timeout = absl::Milliseconds(200);
   size_t flows_max = 4096;
   // What the standby has sent and the primary has not yet.

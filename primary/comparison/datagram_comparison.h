@@ -8,8 +8,8 @@
 namespace romulus::comparison {
 
 // UDP, ICMP, IP fragments and other IP: a flow's packets, one by one, in order. Equal is what follows the IP headers;
-// not compared are those (but for addresses and protocol, which make the flow, and a fragment's place), the checksums of
-// UDP and ICMP, which may be partial, and padding.
+// not compared are those (but for addresses and protocol, which make the flow, and a fragment's place), the checksums
+// of UDP and ICMP, which may be partial, and padding.
 //
 // colo-compare takes a packet from anywhere in the other guest's queue, so it lets guests reorder what they send.
 class DatagramComparison : public FlowComparison {

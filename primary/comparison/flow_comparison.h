@@ -45,7 +45,8 @@ class FlowComparison {
   virtual ~FlowComparison() = default;
 
   // Of the oldest held frame, while the standby runs; again whenever something has changed. After kLeaves it does
-  // leave: OnLeft follows. What it asks to be sent before is appended to `offsets`, of which `offsets_left` are allowed.
+  // leave: OnLeft follows. What it asks to be sent before is appended to `offsets`, of which `offsets_left` are
+  // allowed.
   virtual Verdict Judge(const HeldFrame& frame, uint32_t offsets_left,
                         std::vector<packet::SequenceOffset>& offsets) = 0;
   // It has left: after kLeaves, or by commit.

@@ -42,16 +42,15 @@ std::string ToString(const FlowKey& key) {
   switch (key.kind) {
     case Kind::kTcp:
     case Kind::kUdp:
-      return absl::StrCat(packet::ToString(key.kind), ", ",
-                          packet::ToString(packet::Connection{key.device_id, key.guest, key.peer, key.guest_port,
-                                                              key.peer_port}));
+      return absl::StrCat(
+          packet::ToString(key.kind), ", ",
+          packet::ToString(packet::Connection{key.device_id, key.guest, key.peer, key.guest_port, key.peer_port}));
     case Kind::kOther:
     case Kind::kMalformed:
       return absl::StrCat(packet::ToString(key.kind), ", device ", key.device_id, ", ethertype 0x",
                           absl::Hex(key.ether_type, absl::kZeroPad4));
     default:
-      return absl::StrCat(packet::ToString(key.kind), ", device ", key.device_id, ", to ",
-                          packet::ToString(key.peer));
+      return absl::StrCat(packet::ToString(key.kind), ", device ", key.device_id, ", to ", packet::ToString(key.peer));
   }
 }
 

@@ -33,8 +33,8 @@ namespace romulus::comparison {
 //   OnEpochEnd                           the primary's guest is suspended. What is held is of the epoch that ended, and
 //                                        leaves by commit only; what the standby sent is void
 //   OnCommit                             the frames of the ended epoch have left. Before the next OnEpochEnd
-//   OnStandbyRunning                     the standby runs from the checkpoint that ended the epoch: from here on it counts
-//   OnStandbyFrame*                      what it has sent since; before OnStandbyRunning they are ignored
+//   OnStandbyRunning                     the standby runs from the checkpoint that ended the epoch: from here on it
+//   counts OnStandbyFrame*                      what it has sent since; before OnStandbyRunning they are ignored
 //   OnStandbyStopped                     nothing is released from here to the next OnStandbyRunning
 //   OnAllLeft, OnAllDropped              any time: what is held left otherwise, or never will; the standby is stopped
 // Times are of one monotonic clock. Not thread safe.
@@ -99,8 +99,8 @@ class OutputComparison {
 
   const Settings settings_;
   absl::flat_hash_map<FlowKey, std::unique_ptr<Entry>> flows_;
-  std::list<Entry*> recent_;        // Most recently used first.
-  std::set<Deadline> deadlines_;    // Empty while no standby runs.
+  std::list<Entry*> recent_;      // Most recently used first.
+  std::set<Deadline> deadlines_;  // Empty while no standby runs.
   // Held frames that found no room: while there is one, no flow is added, or a later frame could overtake it.
   uint64_t untracked_ = 0;
   uint64_t untracked_ended_ = 0;  // Of them, of the ended epoch.

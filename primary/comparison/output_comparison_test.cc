@@ -63,7 +63,9 @@ class OutputComparisonTest : public ::testing::Test {
   void Primary(const std::string& frame, uint32_t device = 0) {
     Apply(comparison_.OnPrimaryFrame(now_, ++id_, device, std::make_shared<std::string>(frame)));
   }
-  void Standby(const std::string& frame, uint32_t device = 0) { Apply(comparison_.OnStandbyFrame(now_, device, frame)); }
+  void Standby(const std::string& frame, uint32_t device = 0) {
+    Apply(comparison_.OnStandbyFrame(now_, device, frame));
+  }
   void Run() { Apply(comparison_.OnStandbyRunning(now_)); }
   // A checkpoint with its commit, and the standby runs again.
   void Checkpoint() {
@@ -594,10 +596,10 @@ TEST_F(DatagramTest, OtherContentsOrAnotherOrderIsADifference) {
 TEST_F(DatagramTest, IpIdTtlChecksumsAndPaddingDoNotMatter) {
   Run();
   std::string standby = Udp("data");
-  standby[19] ^= 7;   // IP id.
-  standby[22] ^= 1;   // TTL.
-  standby[25] ^= 1;   // IP checksum.
-  standby[41] ^= 1;   // UDP checksum.
+  standby[19] ^= 7;  // IP id.
+  standby[22] ^= 1;  // TTL.
+  standby[25] ^= 1;  // IP checksum.
+  standby[41] ^= 1;  // UDP checksum.
   standby += "padding";
   Primary(Udp("data"));
   Standby(standby);

@@ -112,8 +112,8 @@ std::optional<Difference> TcpComparison::OnStandby(absl::Duration now, const pac
 // Of the present connection, or a repeat of its SYN.
 std::optional<Difference> TcpComparison::Take(const Segment& segment) {
   const TcpHeader& header = segment.header;
-  if (header.has(kTcpAck) && !(standby_acknowledgement_.has_value() &&
-                               !IsAfter(header.acknowledgement, *standby_acknowledgement_))) {
+  if (header.has(kTcpAck) &&
+      !(standby_acknowledgement_.has_value() && !IsAfter(header.acknowledgement, *standby_acknowledgement_))) {
     standby_acknowledgement_ = header.acknowledgement;
   }
   if (header.has(kTcpRst)) {
@@ -142,8 +142,8 @@ std::optional<Difference> TcpComparison::TakePayload(const Segment& segment) {
 
   size_t known = 0;
   const Match with_history = history_.Compare(position, payload, &known);
-  const bool added = with_history != Match::kDiffers && standby_.Add(segment.came, position + static_cast<int64_t>(known),
-                                                                     payload.substr(known));
+  const bool added = with_history != Match::kDiffers &&
+                     standby_.Add(segment.came, position + static_cast<int64_t>(known), payload.substr(known));
   if (!added) {
     return Difference{DifferenceReason::kContent,
                       absl::StrCat("the standby sent other bytes than before at sequence number ", header.sequence)};
@@ -194,10 +194,10 @@ Verdict TcpComparison::JudgeSyn(const HeldFrame& frame, uint32_t offsets_left,
   const Syn ours = SynOf(header);
   const Syn theirs = SynOf(other);
   if (ours.flags != theirs.flags || ours.acknowledgement != theirs.acknowledgement) {
-    return Verdict::Differs(DifferenceReason::kFlags,
-                            absl::StrCat("the primary opens a connection with", FlagsText(header), " and acknowledges ",
-                                         ours.acknowledgement, ", the standby with", FlagsText(other), " and ",
-                                         theirs.acknowledgement));
+    return Verdict::Differs(
+        DifferenceReason::kFlags,
+        absl::StrCat("the primary opens a connection with", FlagsText(header), " and acknowledges ",
+                     ours.acknowledgement, ", the standby with", FlagsText(other), " and ", theirs.acknowledgement));
   }
   if (!SameOptions(header, other)) {
     return Verdict::Differs(DifferenceReason::kOptions, "MSS, window scale, SACK or timestamps are not the same");
@@ -283,9 +283,8 @@ void TcpComparison::OnLeft(const HeldFrame& frame) {
   const TcpHeader& header = frame.parsed.tcp;
   // By commit: both guests have it with the same number.
   if (header.has(kTcpSyn) && syn_ != SynOf(header)) StartAnew(SynOf(header), header.sequence);
-  const bool acknowledges_more =
-      header.has(kTcpAck) &&
-      (!left_acknowledgement_.has_value() || IsAfter(header.acknowledgement, *left_acknowledgement_));
+  const bool acknowledges_more = header.has(kTcpAck) && (!left_acknowledgement_.has_value() ||
+                                                         IsAfter(header.acknowledgement, *left_acknowledgement_));
   if (acknowledges_more) left_acknowledgement_ = header.acknowledgement;
   if (header.has(kTcpRst)) {
     if (!RstLeft(header.sequence)) left_rsts_.push_back(header.sequence);

@@ -106,7 +106,7 @@ class TcpComparison : public FlowComparison {
   RecentBytes history_;
 
   // Of the standby, since it runs.
-  uint32_t delta_ = 0;                      // The standby's numbers are so much larger.
+  uint32_t delta_ = 0;                       // The standby's numbers are so much larger.
   std::optional<uint32_t> standby_initial_;  // Its own number.
   StreamBytes standby_;
   std::optional<uint32_t> standby_acknowledgement_;

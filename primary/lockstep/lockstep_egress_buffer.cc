@@ -10,7 +10,8 @@
 namespace romulus::lockstep {
 namespace {
 
-// What the frame will be on the wire: of a GSO frame, each further segment has headers of its own, as the kernel counts.
+// What the frame will be on the wire: of a GSO frame, each further segment has headers of its own, as the kernel
+// counts.
 uint64_t WireBytes(const GuestFrame& frame) {
   const uint64_t bytes = frame.contents.size();
   if (frame.segment_bytes == 0) return bytes;

@@ -117,9 +117,9 @@ class LockstepEgressBuffer : public EgressBuffer, private GuestTraffic::Observer
   bool adopted_ = false;
   std::map<comparison::FrameId, Held> held_;
   comparison::FrameId next_id_ = 1;
-  comparison::FrameId mark_ = 1;             // Frames below it are of the epoch that OpenEpoch ended.
-  std::optional<uint64_t> standby_epoch_;    // That the standby runs from.
-  std::vector<Counters> counters_;           // By vif.
+  comparison::FrameId mark_ = 1;           // Frames below it are of the epoch that OpenEpoch ended.
+  std::optional<uint64_t> standby_epoch_;  // That the standby runs from.
+  std::vector<Counters> counters_;         // By vif.
   uint64_t epochs_ = 0;
 };
 

@@ -28,8 +28,8 @@ struct LockstepSettings {
   // checkpoint output waits, as it does in interval mode: with 1 the output of half of the time would wait for the
   // checkpoint, which is where interval mode, with cheaper checkpoints, is as good.
   double worth = 1.0;
-  // Interval mode starts when this many of the last `judged` runs were short, or the first `trial_runs` of a trial were.
-  // The protection's first runs are a trial.
+  // Interval mode starts when this many of the last `judged` runs were short, or the first `trial_runs` of a trial
+  // were. The protection's first runs are a trial.
   size_t judged = 8;
   size_t short_runs = 6;
   size_t trial_runs = 2;
@@ -48,9 +48,10 @@ enum class RunEnd {
 
 enum class AfterCheckpoint { kWaits, kRuns };
 
-// Whether the standby runs along after a checkpoint (lockstep) or waits (interval mode), by measurement. Pure: times are
-// passed in, of one monotonic clock. It moves nothing that protection rests on: both modes keep output commit, and the
-// mode changes only with a checkpoint, which is committed whole in either mode; so there is no gap in either direction.
+// Whether the standby runs along after a checkpoint (lockstep) or waits (interval mode), by measurement. Pure: times
+// are passed in, of one monotonic clock. It moves nothing that protection rests on: both modes keep output commit, and
+// the mode changes only with a checkpoint, which is committed whole in either mode; so there is no gap in either
+// direction.
 //
 // Calls, in lockstep:
 //   Decide            when a checkpoint's trailer is made: what follows it. At any time, and as often as is liked
@@ -66,8 +67,7 @@ class LockstepPolicy {
   AfterCheckpoint Decide(absl::Duration now);
   void OnRunning(absl::Duration now);
   // `reason` with kDifference only: of the first one found in the run.
-  void OnRunEnded(absl::Duration now, RunEnd end,
-                  std::optional<comparison::DifferenceReason> reason = std::nullopt);
+  void OnRunEnded(absl::Duration now, RunEnd end, std::optional<comparison::DifferenceReason> reason = std::nullopt);
   void OnCheckpointDone(absl::Duration now);
   void OnRefused(absl::Duration now);
   // A new session: runs that were going are over. What was learned about the guest stays, of the link it is forgotten.
@@ -79,13 +79,13 @@ class LockstepPolicy {
   std::optional<absl::Duration> NextTrial() const;
 
   struct Snapshot {
-    bool lockstep = false;         // What Decide would say, but for a trial that is due.
-    bool running = false;          // A standby runs along.
-    double lockstep_share = 0;     // Of the time since the policy was made: with a standby that ran along.
-    uint64_t runs = 0;             // Ended.
+    bool lockstep = false;      // What Decide would say, but for a trial that is due.
+    bool running = false;       // A standby runs along.
+    double lockstep_share = 0;  // Of the time since the policy was made: with a standby that ran along.
+    uint64_t runs = 0;          // Ended.
     uint64_t short_runs = 0;
-    uint64_t trials = 0;           // Begun, the first one included.
-    absl::Duration run_limit;      // Of the next run.
+    uint64_t trials = 0;       // Begun, the first one included.
+    absl::Duration run_limit;  // Of the next run.
     absl::Duration last_run;
     absl::Duration last_checkpoint;
     // Runs that ended by a difference, by the reason of the first.
@@ -102,8 +102,8 @@ class LockstepPolicy {
   void GoToInterval(absl::Duration now);
 
   const LockstepSettings settings_;
-  std::optional<absl::Duration> made_;             // Time of the first call.
-  std::optional<Waiting> waiting_;                 // Interval mode.
+  std::optional<absl::Duration> made_;  // Time of the first call.
+  std::optional<Waiting> waiting_;      // Interval mode.
   std::optional<absl::Duration> running_since_;
   struct Ended {
     absl::Duration at;

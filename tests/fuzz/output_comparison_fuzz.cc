@@ -226,8 +226,7 @@ std::vector<std::string> FuzzSeeds() {
   const std::string reset = std::string("\x07\x01\x05\x14\x00\x0c\x01\x05\x14\x00", 10);
   const std::string datagrams = std::string("\x07\xc0\x02\x07\xb0\x00\x0c\xb0\x00\x0c\xc0\x02\x05\xff", 14);
   const std::string late = std::string("\x07\x01\x05\x10\x05\x05\xff", 7);
-  return {run + opened + data + fin,
-          run + data + checkpoint + data + datagrams + late,
+  return {run + opened + data + fin, run + data + checkpoint + data + datagrams + late,
           datagrams + run + reset + opened + opened + data + checkpoint,
           run + std::string("\x0c\xf1\x05zzzzz\x07\xf1\x05zzzzz", 16) + late};
 }

@@ -57,9 +57,8 @@ class World {
   void Step() {
     switch (Byte() % 8) {
       case 0: {
-        const packet::SequenceOffset offset{{0, guest_, peer_, 80, static_cast<uint16_t>(Byte() % 6)},
-                                            0xfffffff0u + Byte() % 2,
-                                            0x10000};
+        const packet::SequenceOffset offset{
+            {0, guest_, peer_, 80, static_cast<uint16_t>(Byte() % 6)}, 0xfffffff0u + Byte() % 2, 0x10000};
         const bool added = translator_.Add(now_, offset);
         if (added) offsets_[offset.connection.peer_port] = offset.primary_initial - offset.standby_initial;
         if (!added) ROMULUS_CHECK(translator_.connections() == 4);
@@ -89,9 +88,8 @@ class World {
   void Translate(bool output) {
     const std::string before = Frame(output);
     std::string after = before;
-    const bool changed =
-        output ? translator_.TranslateOutput(now_, 0, absl::MakeSpan(after), Checksum::kComplete)
-               : translator_.TranslateInput(now_, 0, absl::MakeSpan(after), Checksum::kComplete);
+    const bool changed = output ? translator_.TranslateOutput(now_, 0, absl::MakeSpan(after), Checksum::kComplete)
+                                : translator_.TranslateInput(now_, 0, absl::MakeSpan(after), Checksum::kComplete);
     ROMULUS_CHECK(changed == (after != before) && after.size() == before.size());
     const packet::Frame was = packet::Parse(before);
     const packet::Frame is = packet::Parse(after);
@@ -119,15 +117,14 @@ std::vector<std::string> FuzzSeeds() {
   const std::string add = std::string("\x00\x01\x00", 3);
   const std::string close =
       std::string("\x04\x01\x01\x00\x11\x06\x01\x00\x02\x11\x06\x01\x01\x02\x11\x04\x01\x02\x05\x10", 20);
-  const std::string error = packet::IpFrame(
-      packet::ParseAddress("10.0.0.1"), packet::ParseAddress("10.0.0.2"), 1,
-      std::string("\x03\x04\x00\x00\x00\x00\x05\x78", 8) +
-          packet::TcpFrame({.source = packet::ParseAddress("10.0.0.2"),
-                            .destination = packet::ParseAddress("10.0.0.9"),
-                            .source_port = 80,
-                            .destination_port = 1,
-                            .sequence = 0xfffffff8})
-              .substr(14));
+  const std::string error = packet::IpFrame(packet::ParseAddress("10.0.0.1"), packet::ParseAddress("10.0.0.2"), 1,
+                                            std::string("\x03\x04\x00\x00\x00\x00\x05\x78", 8) +
+                                                packet::TcpFrame({.source = packet::ParseAddress("10.0.0.2"),
+                                                                  .destination = packet::ParseAddress("10.0.0.9"),
+                                                                  .source_port = 80,
+                                                                  .destination_port = 1,
+                                                                  .sequence = 0xfffffff8})
+                                                    .substr(14));
   return {add + close + std::string("\x02\x40\x06\x01\x00\x05\x10", 7),
           add + add + std::string("\x06\x81\x05\x07\x10\x01\x04\x06\x01\x05\x07\x10", 12) + close,
           std::string("\x00\x00\x00\x00\x01\x00\x00\x02\x00\x00\x03\x00\x00\x04\x00", 15) + close + add,

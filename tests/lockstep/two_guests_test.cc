@@ -1,6 +1,6 @@
 // Pairs of guests that do the same in their own ways, by seed: the same streams and datagrams, but cut, timed,
-// acknowledged and repeated differently, with initial sequence numbers of their own; checkpoints in between, and at some
-// moment a takeover. The comparison and the translator against a model that knows what each guest meant:
+// acknowledged and repeated differently, with initial sequence numbers of their own; checkpoints in between, and at
+// some moment a takeover. The comparison and the translator against a model that knows what each guest meant:
 //   - no byte, acknowledgement, SYN or FIN is released by comparison that the standby has not produced since the last
 //     checkpoint, or that has not left before; each frame once, in the order of its flow
 //   - pairs that do the same are never found different, and all of their output leaves by comparison
@@ -41,19 +41,19 @@ const packet::Address kPeer = packet::ParseAddress("10.0.0.9");
 
 enum class Injected {
   kNothing,
-  kByte,         // One byte of the standby's stream is another.
-  kSilence,      // The standby stops sending on a connection.
-  kGoesOn,       // Its stream is longer than the primary's.
-  kReset,        // It resets a connection.
-  kDatagram,     // One of its datagrams is another.
-  kNoDatagram,   // One is not sent.
-  kOneMore,      // One is sent that the primary does not send.
-  kSynOptions,   // Its SYNs negotiate something else.
-  kAcknowledges, // It acknowledges less than the primary.
+  kByte,          // One byte of the standby's stream is another.
+  kSilence,       // The standby stops sending on a connection.
+  kGoesOn,        // Its stream is longer than the primary's.
+  kReset,         // It resets a connection.
+  kDatagram,      // One of its datagrams is another.
+  kNoDatagram,    // One is not sent.
+  kOneMore,       // One is sent that the primary does not send.
+  kSynOptions,    // Its SYNs negotiate something else.
+  kAcknowledges,  // It acknowledges less than the primary.
 };
-constexpr Injected kEveryDifference[] = {Injected::kByte,      Injected::kSilence,    Injected::kGoesOn,
-                                         Injected::kReset,     Injected::kDatagram,   Injected::kNoDatagram,
-                                         Injected::kOneMore,   Injected::kSynOptions, Injected::kAcknowledges};
+constexpr Injected kEveryDifference[] = {Injected::kByte,    Injected::kSilence,    Injected::kGoesOn,
+                                         Injected::kReset,   Injected::kDatagram,   Injected::kNoDatagram,
+                                         Injected::kOneMore, Injected::kSynOptions, Injected::kAcknowledges};
 
 constexpr size_t kPeerBytes = 2000;    // What the remote end sends per connection.
 constexpr uint32_t kPeerInitial = 77;  // Its initial number.
@@ -61,7 +61,7 @@ constexpr uint32_t kPeerInitial = 77;  // Its initial number.
 // One end of a connection, as one guest has it.
 struct End {
   std::string stream;
-  bool old = false;    // Opened, and `base` bytes sent, before the comparison saw anything.
+  bool old = false;  // Opened, and `base` bytes sent, before the comparison saw anything.
   size_t base = 0;
   bool opens = false;  // With a SYN alone; otherwise it answers one.
   uint32_t initial = 0;
@@ -164,18 +164,20 @@ class TwoGuests {
         ASSERT_LE(remote.next, end.sent) << "output commit: the survivor has sent all that has left";
         ASSERT_TRUE(end.syn_sent);
         ASSERT_GE(end.acknowledged, remote.acknowledged) << "and has received all that was acknowledged";
-        std::string frame = packet::TcpFrame({.source = kPeer,
-                                              .destination = kGuest,
-                                              .source_port = PeerPort(i),
-                                              .destination_port = 80,
-                                              .sequence = kPeerInitial + 1,
-                                              .acknowledgement = *remote.initial + 1 + static_cast<uint32_t>(remote.next),
-                                              .flags = kTcpAck});
+        std::string frame =
+            packet::TcpFrame({.source = kPeer,
+                              .destination = kGuest,
+                              .source_port = PeerPort(i),
+                              .destination_port = 80,
+                              .sequence = kPeerInitial + 1,
+                              .acknowledgement = *remote.initial + 1 + static_cast<uint32_t>(remote.next),
+                              .flags = kTcpAck});
         translator_.TranslateInput(now_, 0, absl::MakeSpan(frame), packet::Checksum::kComplete);
         ASSERT_EQ(packet::Parse(frame).tcp.acknowledgement, end.initial + 1 + static_cast<uint32_t>(remote.next));
         ASSERT_TRUE(packet::ChecksumIsRight(frame, packet::Parse(frame)));
       } else {
-        SendAfterTakeover(i, {.connection = i, .is_tcp = true, .syn = true, .acknowledgement = FirstAcknowledgement(end)});
+        SendAfterTakeover(i,
+                          {.connection = i, .is_tcp = true, .syn = true, .acknowledgement = FirstAcknowledgement(end)});
       }
       for (size_t at = remote.next; at < end.stream.size();) {
         const size_t size = std::min<size_t>(1 + random_() % 500, end.stream.size() - at);
@@ -487,8 +489,8 @@ class TwoGuests {
   bool standby_runs_ = false;
   FrameId last_id_ = 0;
   std::map<FrameId, Meaning> held_;
-  std::map<size_t, Produced> produced_;         // By the standby since it runs.
-  std::map<std::string, int> standby_whole_;    // Other frames.
+  std::map<size_t, Produced> produced_;       // By the standby since it runs.
+  std::map<std::string, int> standby_whole_;  // Other frames.
   std::map<size_t, Produced> left_;
   std::map<std::string, FrameId> last_left_;
   std::vector<Remote> remote_;
