@@ -93,7 +93,8 @@ void ShiftTcpNumbers(absl::Span<char> frame, const Frame& parsed, const TcpShift
   bool complete = checksum == Checksum::kComplete;
   bool fill_in = false;
   if (checksum == Checksum::kUnknown) {
-    fill_in = !ChecksumIsRight(view, parsed) && parsed.tcp.checksum == PseudoHeaderSum(view, parsed);
+    // If it is right as well, by chance, it is right again afterwards.
+    fill_in = parsed.tcp.checksum == PseudoHeaderSum(view, parsed);
     complete = !fill_in;
   }
   uint16_t field = parsed.tcp.checksum;

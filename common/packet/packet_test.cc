@@ -86,7 +86,7 @@ TEST(FrameTest, TcpOptions) {
 
 TEST(FrameTest, OptionsEndAtTheFirstThatIsWrong) {
   for (const std::string& wrong : {std::string("\x05\x00", 2), std::string("\x05\x01", 2), std::string("\x05\xff", 2),
-                                   std::string("\x05\x09", 2), std::string("\0", 1)}) {
+                                   std::string("\x05\x09", 2), std::string("\0", 1), std::string("\x05\x22", 2)}) {
     TcpSegment segment = Segment();
     // In front of a NOP's padding a wrong option must be the first.
     segment.options = absl::StrCat(wrong, SackOption({{5, 6}}));
