@@ -255,6 +255,15 @@ TEST_F(TcpTest, TheStandbyGoingOnBehindThePrimarysFinIsADifference) {
   EXPECT_THAT(Released(), IsEmpty());
 }
 
+TEST_F(TcpTest, ThePrimaryGoingOnBehindTheStandbysFinIsADifferenceAtOnce) {
+  Run();
+  Standby(server_.Segment(1000, 5, "bye", kTcpAck | kTcpFin));
+  Primary(server_.Segment(1000, 5, "bye"));
+  EXPECT_THAT(Released(), ElementsAre(1));
+  Primary(server_.Segment(1003, 5, " bye"));
+  EXPECT_THAT(Differences(), ElementsAre(DifferenceReason::kFlags));
+}
+
 TEST_F(TcpTest, ARstNeedsTheStandbysAtTheSamePlace) {
   Run();
   Primary(server_.Segment(1000, 5, "", kTcpAck | kTcpRst));
@@ -357,6 +366,10 @@ TEST_F(TcpTest, SynsThatNegotiateDifferentThingsDiffer) {
   Primary(server_.SynAck(6000, 79));
   Standby(server_.Segment(9000, 0, "", kTcpSyn, packet::SynOptions()));
   EXPECT_THAT(Differences(), ElementsAre(DifferenceReason::kFlags));
+  Checkpoint();
+  Primary(server_.SynAck(7000, 0));
+  Standby(server_.Segment(9000, 0, "", kTcpSyn, packet::SynOptions()));
+  EXPECT_THAT(Differences(), ElementsAre(DifferenceReason::kFlags)) << "which acknowledges nothing, and 0";
   EXPECT_THAT(Released(), IsEmpty());
   EXPECT_THAT(offsets_, IsEmpty());
 }
@@ -773,6 +786,11 @@ TEST_F(BoundTest, HistoryIsBoundedAndARetransmissionOfWhatIsForgottenWaits) {
   }
   EXPECT_THAT(Released(), SizeIs(50));
   EXPECT_LE(comparison_.statistics().history_bytes, 500);
+  Checkpoint();
+  Standby(server_.Segment(1000, 5, std::string(50, 'x')));
+  Pass(absl::Seconds(1));
+  EXPECT_THAT(Differences(), IsEmpty()) << "the standby repeats what is not known any more";
+  Checkpoint();
   Primary(server_.Segment(1000, 5, std::string(50, 'x')));
   EXPECT_THAT(Released(), IsEmpty());
   Standby(server_.Segment(1000, 5, std::string(50, 'x')));
