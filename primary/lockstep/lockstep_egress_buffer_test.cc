@@ -185,17 +185,17 @@ TEST_F(LockstepEgressBufferTest, NothingLeavesByComparisonFromTheStoppingToTheNe
   Standby(Udp("a"), 1);
   EXPECT_THAT(Log(), IsEmpty());
   ASSERT_TRUE(buffer_.OpenEpoch().ok());
-  Primary(Udp("b"));
-  Standby(Udp("b"), 1);
+  Primary(Udp("b", 2));
+  Standby(Udp("b", 2), 1);
   EXPECT_THAT(Log(), IsEmpty());
   // Not even if it were said to run before the commit.
   buffer_.OnStandbyRunning(now_, 2);
-  Standby(Udp("b"), 2);
+  Standby(Udp("b", 2), 2);
   EXPECT_THAT(Log(), IsEmpty());
   ASSERT_TRUE(buffer_.ReleaseEpoch().ok());
   EXPECT_THAT(Log(), ElementsAre("a"));
   buffer_.OnStandbyRunning(now_, 2);
-  Standby(Udp("b"), 2);
+  Standby(Udp("b", 2), 2);
   EXPECT_THAT(Log(), ElementsAre("b"));
 }
 
@@ -204,6 +204,17 @@ TEST_F(LockstepEgressBufferTest, OpenEpochStopsTheComparisonItself) {
   Primary(Udp("a"));
   ASSERT_TRUE(buffer_.OpenEpoch().ok());
   Standby(Udp("a"), 1);
+  EXPECT_THAT(Log(), IsEmpty());
+  ASSERT_TRUE(buffer_.ReleaseEpoch().ok());
+  EXPECT_THAT(Log(), ElementsAre("a"));
+}
+
+TEST_F(LockstepEgressBufferTest, NorIsWhatWasUnderWayAtTheSuspendReleasedByIt) {
+  Checkpoint(1);
+  Standby(Udp("a"), 1);
+  host_->SetLag(true);
+  Primary(Udp("a"));
+  ASSERT_TRUE(buffer_.OpenEpoch().ok());
   EXPECT_THAT(Log(), IsEmpty());
   ASSERT_TRUE(buffer_.ReleaseEpoch().ok());
   EXPECT_THAT(Log(), ElementsAre("a"));

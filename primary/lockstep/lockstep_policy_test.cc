@@ -132,6 +132,25 @@ TEST_F(LockstepPolicyTest, OtherCheckpointsSayNothingAboutTheGuests) {
   EXPECT_EQ(policy_.snapshot(now_).runs, 50);
 }
 
+TEST_F(LockstepPolicyTest, ATrialFailsWithItsFirstTwoRuns) {
+  Step(absl::Milliseconds(5), absl::Milliseconds(100));
+  Step(absl::Milliseconds(5), absl::Milliseconds(100));
+  policy_.OnCheckpointDone(now_);
+  EXPECT_EQ(policy_.Decide(now_), AfterCheckpoint::kWaits);
+}
+
+TEST_F(LockstepPolicyTest, OtherCheckpointsInBetweenDoNotMakeShortRunsLong) {
+  for (int i = 0; i < 2; ++i) {
+    Step(absl::Milliseconds(5), absl::Milliseconds(100));
+    policy_.OnCheckpointDone(now_);
+    policy_.OnRunning(now_);
+    policy_.OnRunEnded(now_ + absl::Seconds(1), RunEnd::kOther);
+    now_ += absl::Seconds(1);
+  }
+  policy_.OnCheckpointDone(now_);
+  EXPECT_EQ(policy_.Decide(now_), AfterCheckpoint::kWaits);
+}
+
 TEST_F(LockstepPolicyTest, ASessionsEndEndsTheRun) {
   policy_.OnRunning(now_);
   ASSERT_TRUE(policy_.RunDeadline().has_value());
