@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "common/stream/checkpoint_reader.h"
+#include "common/stream/page_runs.h"
 
 namespace romulus {
 
@@ -19,6 +20,8 @@ namespace romulus {
 //   OnSuspended(n): the guest is suspended and being copied; it stays so until PermitResume(n), or until the source
 //   ends because that was late OnCaptured(n): it runs again; the checkpoint is whole in local memory, and stays so,
 //   whatever becomes of the source
+// Where the standby runs, too (lockstep), checkpoint n is requested with_standby_pages: it then also has all pages that
+// the standby's guest has written to, as AddStandbyPages(n) names them. The checkpoint waits for that call.
 // OnEnded comes exactly once after Start, and nothing after it; after Stop, only OnEnded comes. Calls after Stop, or
 // after the source has failed, have no effect. Whatever the reason, the guest is left running with dirty tracking off,
 // unless the status says otherwise. A source that is destroyed before OnEnded (its agent's death) calls nobody any more
@@ -54,6 +57,8 @@ class CheckpointSource {
     // all but unchanged_pages of them: those that hold what the checkpoints before say.
     uint64_t dirty_pages = 0;
     uint64_t unchanged_pages = 0;
+    // In the checkpoint though this guest did not write to them: for the sake of the standby, which did.
+    uint64_t standby_pages = 0;
     uint64_t captured_pages_bytes = 0;  // Memory in use to know them by.
     absl::Duration pause;
     PauseParts parts;
@@ -74,14 +79,20 @@ class CheckpointSource {
     virtual void OnSuspended(uint64_t epoch) = 0;
     virtual void OnCaptured(Captured captured) = 0;
     // OK: after Stop. UNAVAILABLE: the source failed, a new one may work (helper died, suspend timed out, PermitResume
-    // was late). NOT_FOUND: the domain is gone, for good, whether a checkpoint was asked for or not.
+    // or AddStandbyPages was late). NOT_FOUND: the domain is gone, for good, whether a checkpoint was asked for or not.
     // FAILED_PRECONDITION: this domain can't be checkpointed on this host.
     virtual void OnEnded(absl::Status status) = 0;
   };
 
   virtual ~CheckpointSource() = default;
   virtual void Start(Observer* observer) = 0;
-  virtual void RequestCheckpoint(uint64_t epoch) = 0;
+  // `with_standby_pages`: AddStandbyPages(epoch) will follow. Not for checkpoint 1, which has all pages anyway.
+  virtual void RequestCheckpoint(uint64_t epoch, bool with_standby_pages) = 0;
+  // After RequestCheckpoint(epoch, true), once, at any time until OnCaptured(epoch), also before OnSuspended(epoch).
+  // What the checkpoint has of each of `pages` is what the guest's memory holds while it is suspended, whatever earlier
+  // checkpoints said of it. Pages that the guest does not have are left out. If it is as late as PermitResume may be,
+  // the source ends as there, and the guest runs.
+  virtual void AddStandbyPages(uint64_t epoch, PageRuns pages) = 0;
   virtual void PermitResume(uint64_t epoch) = 0;
   virtual void Stop() = 0;
 };

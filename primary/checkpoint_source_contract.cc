@@ -132,7 +132,7 @@ void CheckpointSourceContract::Start(bool impatient) {
 
 void CheckpointSourceContract::Request(uint64_t epoch) {
   const CallScope call(&calls_);
-  source_->RequestCheckpoint(epoch);
+  source_->RequestCheckpoint(epoch, /*with_standby_pages=*/false);
 }
 
 void CheckpointSourceContract::Permit(uint64_t epoch) {

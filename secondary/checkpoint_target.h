@@ -9,15 +9,26 @@
 #include "absl/time/time.h"
 #include "common/stream/checkpoint_bytes.h"
 #include "common/stream/checkpoint_sink.h"
+#include "common/stream/page_runs.h"
 #include "proto/replication/v1/domain.pb.h"
 
 namespace romulus {
+
+// What becomes of the standby's guest once a checkpoint is applied.
+enum class AfterCheckpoint {
+  kWait,  // It stays as it is, suspended (checkpoints at an interval).
+  kRun,   // It runs along with the primary's (lockstep). Only a target that was prepared for it.
+};
 
 // The seam for the hypervisor on the secondary's side: one standby domain as a target of checkpoints.
 // Real side: HelperCheckpointTarget (a domain, a romulus-restore-helper process, the backends). Simulated side: in
 // tests/simulation. Both pass the contract suite of checkpoint_target_contract.h.
 //
 // Call order:  Prepare, OnPrepared(OK), FinishSeeding, (Apply)*, then Activate or Discard.
+// Lockstep: FinishSeeding or Apply(n, kRun) is answered, after OnApplied(n), by OnRunning(n) or by
+// OnLockstepRefused(n). A guest that runs along from n is suspended before anything else is applied: Suspend(n + 1),
+// OnSuspended(n + 1), Apply(n + 1). Freeze may come at any time between FinishSeeding and Activate; after it neither
+// OnRunning nor OnLockstepRefused comes, and only Activate or Discard makes sense.
 // Discard may come once at any time after Prepare, also after a failure, and then only OnDiscarded comes. It never
 // destroys a guest that runs by then. After OnBroken nothing else makes sense: Apply has no effect, Activate fails.
 // A target that is destroyed (its agent's death) calls nobody any more, starts no guest and stops none that runs.
@@ -42,6 +53,15 @@ class CheckpointTarget {
     // Checkpoint `epoch` has left this process' memory (the helper has read it); 1: after FinishSeeding.
     // In order; OnActivated(OK) stands for those that have not come by then.
     virtual void OnApplied(uint64_t epoch) = 0;
+    // The guest runs along from checkpoint `epoch`: all of it is applied, and vCPUs and devices go.
+    virtual void OnRunning(uint64_t epoch) = 0;
+    // After Suspend(epoch): the guest is suspended, its devices do not write to its memory any more, and since the
+    // checkpoint that it ran from, it has written to `dirty` and to nothing else. Until the next Apply this is its own
+    // state, from which an activation goes on.
+    virtual void OnSuspended(uint64_t epoch, PageRuns dirty) = 0;
+    // Instead of OnRunning: the guest can't run along, from this checkpoint at least. It waits, with `epoch` applied,
+    // and can be activated. UNAVAILABLE: the next checkpoint may do better. FAILED_PRECONDITION: none will.
+    virtual void OnLockstepRefused(uint64_t epoch, absl::Status why) = 0;
     // The standby is lost: it can't be activated any more. Not after Activate, whose OnActivated then says it.
     virtual void OnBroken(absl::Status status) = 0;
     // Once after Activate. Not OK: the guest does not run, here, and can be discarded.
@@ -51,16 +71,28 @@ class CheckpointTarget {
   };
 
   virtual ~CheckpointTarget() = default;
-  virtual void Prepare(const replication::v1::DomainDescription& domain, Observer* observer) = 0;
+  // `lockstep`: the guest may be asked to run along. That needs the domain id that it has on the primary:
+  // OnPrepared(FAILED_PRECONDITION) if another domain has it here.
+  virtual void Prepare(const replication::v1::DomainDescription& domain, bool lockstep, Observer* observer) = 0;
 
   // The first copy is whole and verified: `tail` is its end, which the sink did not get (from the CHECKPOINT record
   // on). Before this the helper can't take the copy for complete.
-  virtual void FinishSeeding(std::string tail) = 0;
+  virtual void FinishSeeding(std::string tail, AfterCheckpoint after) = 0;
 
   // Queues a complete, verified checkpoint; never blocks. It is applied before any activation.
-  virtual void Apply(uint64_t epoch, CheckpointBytes bytes) = 0;
+  virtual void Apply(uint64_t epoch, CheckpointBytes bytes, AfterCheckpoint after) = 0;
 
-  // Applies what is queued, ends the restore, connects the devices, runs the guest, announces it.
+  // The guest runs along, from checkpoint `epoch` - 1 (OnRunning came): suspends it for checkpoint `epoch`; answered by
+  // OnSuspended(epoch).
+  virtual void Suspend(uint64_t epoch) = 0;
+
+  // Stops the vCPUs of a guest that runs along, until Activate: without its input its timers must not go on. A guest
+  // that waits, or is suspended, stays so. Idempotent, unanswered.
+  virtual void Freeze() = 0;
+
+  // Applies what is queued, ends the restore, connects the devices, runs the guest, announces it. A guest that runs
+  // along, is frozen or was suspended goes on from its own state, unless a newer checkpoint was queued or applied
+  // since: then from that one, as if it had waited.
   virtual void Activate() = 0;
 
   virtual void Discard() = 0;

@@ -64,6 +64,10 @@ void CheckpointTargetContract::OnApplied(uint64_t epoch) {
   applied_ = epoch;
 }
 
+void CheckpointTargetContract::OnRunning(uint64_t) { FAIL() << "it was not asked to run along"; }
+void CheckpointTargetContract::OnSuspended(uint64_t, PageRuns) { FAIL() << "it does not run along"; }
+void CheckpointTargetContract::OnLockstepRefused(uint64_t, absl::Status) { FAIL() << "it was not asked to run along"; }
+
 void CheckpointTargetContract::OnBroken(absl::Status status) {
   OnCallback();
   EXPECT_FALSE(status.ok());
@@ -118,12 +122,13 @@ void CheckpointTargetContract::Prepare() {
   replication::v1::DomainDescription domain;
   domain.set_name("guest");
   const CallScope call(&calls_);
-  target_->Prepare(domain, this);
+  target_->Prepare(domain, /*lockstep=*/false, this);
 }
 
 void CheckpointTargetContract::Apply(uint64_t epoch, int page, uint64_t value) {
   const CallScope call(&calls_);
-  target_->Apply(epoch, SyntheticStream().PageData({PageOf(page, value)}).State("vcpu").EndCheckpoint().bytes());
+  target_->Apply(epoch, SyntheticStream().PageData({PageOf(page, value)}).State("vcpu").EndCheckpoint().bytes(),
+                 AfterCheckpoint::kWait);
 }
 
 void CheckpointTargetContract::Activate() {
@@ -152,7 +157,7 @@ void CheckpointTargetContract::RunTo(Place place) {
   ASSERT_TRUE(sink_->Write(absl::MakeConstSpan(first.data() + half, body - half)).ok());
   {
     const CallScope call(&calls_);
-    target_->FinishSeeding(Tail());
+    target_->FinishSeeding(Tail(), AfterCheckpoint::kWait);
   }
   RunUntil([&] { return applied_ == 1; });
   if (place == Place::kSeeded) return;

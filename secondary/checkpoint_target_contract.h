@@ -53,6 +53,9 @@ class CheckpointTargetContract
 
   void OnPrepared(absl::Status status, std::shared_ptr<CheckpointSink> seed_sink, uint32_t domid) override;
   void OnApplied(uint64_t epoch) override;
+  void OnRunning(uint64_t epoch) override;
+  void OnSuspended(uint64_t epoch, PageRuns dirty) override;
+  void OnLockstepRefused(uint64_t epoch, absl::Status why) override;
   void OnBroken(absl::Status status) override;
   void OnActivated(absl::Status status, CheckpointTarget::ActivationTimes times) override;
   void OnDiscarded() override;

@@ -76,7 +76,8 @@ class CaptureTool final : public CheckpointSource::Observer {
     if (captured.epoch >= arguments_.checkpoints) {
       source_.Stop();
     } else {
-      loop_.After(arguments_.interval, [this, next = captured.epoch + 1] { source_.RequestCheckpoint(next); });
+      loop_.After(arguments_.interval,
+                  [this, next = captured.epoch + 1] { source_.RequestCheckpoint(next, /*with_standby_pages=*/false); });
     }
   }
   void OnEnded(absl::Status status) override {

@@ -131,8 +131,11 @@ absl::Status HelperCheckpointSource::Launch() {
   return absl::OkStatus();
 }
 
-void HelperCheckpointSource::RequestCheckpoint(uint64_t epoch) {
+void HelperCheckpointSource::AddStandbyPages(uint64_t, PageRuns) { ROMULUS_CHECK(over()); }
+
+void HelperCheckpointSource::RequestCheckpoint(uint64_t epoch, bool with_standby_pages) {
   if (over()) return;
+  ROMULUS_CHECK(!with_standby_pages);
   ROMULUS_CHECK(phase_ == Phase::kRunning && epoch == epoch_ + 1);
   phase_ = Phase::kCapturing;
   epoch_ = epoch;

@@ -46,7 +46,8 @@ class HelperCheckpointSource final : public CheckpointSource, private HelperProc
   ~HelperCheckpointSource() override;
 
   void Start(CheckpointSource::Observer* observer) override;
-  void RequestCheckpoint(uint64_t epoch) override;
+  void RequestCheckpoint(uint64_t epoch, bool with_standby_pages) override;
+  void AddStandbyPages(uint64_t epoch, PageRuns pages) override;
   void PermitResume(uint64_t epoch) override;
   void Stop() override;
 

@@ -54,7 +54,7 @@ class HelperCheckpointSourceTest : public testing::Test, public CheckpointSource
     if (captured.epoch == last_epoch_) {
       source_->Stop();
     } else {
-      source_->RequestCheckpoint(captured.epoch + 1);
+      source_->RequestCheckpoint(captured.epoch + 1, /*with_standby_pages=*/false);
     }
     if (on_captured_) on_captured_(captured.epoch);
   }

@@ -353,7 +353,7 @@ void ProtectionDriver::RequestCheckpoint(uint64_t epoch) {
   const auto go = [this, epoch] {
     requests_made_[epoch].asked = Now();
     PauseWatchingEgress();
-    source_->source->RequestCheckpoint(epoch);
+    source_->source->RequestCheckpoint(epoch, /*with_standby_pages=*/false);
   };
   if (seams_.pause_turns == nullptr) return go();
   turn_ = seams_.pause_turns->Ask(usual_pause_, go);

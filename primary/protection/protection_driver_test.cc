@@ -47,7 +47,8 @@ class FakeSource final : public CheckpointSource {
  public:
   explicit FakeSource(Outside* outside) : outside_(outside) {}
   void Start(Observer* observer) override { outside_->source = observer; }
-  void RequestCheckpoint(uint64_t epoch) override { outside_->requested = epoch; }
+  void RequestCheckpoint(uint64_t epoch, bool) override { outside_->requested = epoch; }
+  void AddStandbyPages(uint64_t, PageRuns) override {}
   void PermitResume(uint64_t) override {}
   void Stop() override {}
 

@@ -60,6 +60,9 @@ class StandbyDriver::TargetRun : public CheckpointTarget::Observer {
     driver_->unapplied_bytes_.erase(driver_->unapplied_bytes_.begin(), driver_->unapplied_bytes_.upper_bound(epoch));
     driver_->Post(event::Applied{epoch});
   }
+  void OnRunning(uint64_t) override { ROMULUS_CHECK(false); }
+  void OnSuspended(uint64_t, PageRuns) override { ROMULUS_CHECK(false); }
+  void OnLockstepRefused(uint64_t, absl::Status) override { ROMULUS_CHECK(false); }
   void OnBroken(absl::Status status) override {
     if (present()) driver_->Post(event::Broken{std::move(status)});
   }
@@ -150,16 +153,16 @@ struct StandbyDriver::Executor {
   }
   absl::Status operator()(const action::PrepareTarget&) {
     d.target_ = std::make_shared<TargetRun>(&d, d.seams_.new_target());
-    d.target_->target->Prepare(d.session_.domain(), d.target_.get());
+    d.target_->target->Prepare(d.session_.domain(), /*lockstep=*/false, d.target_.get());
     return absl::OkStatus();
   }
   absl::Status operator()(const action::Apply& a) {
     CheckpointBytes bytes = std::exchange(d.arrived_, {});
     if (a.epoch == 1) {
-      d.target_->target->FinishSeeding(bytes.ToString());
+      d.target_->target->FinishSeeding(bytes.ToString(), AfterCheckpoint::kWait);
     } else {
       d.unapplied_bytes_[a.epoch] = bytes.size();
-      d.target_->target->Apply(a.epoch, std::move(bytes));
+      d.target_->target->Apply(a.epoch, std::move(bytes), AfterCheckpoint::kWait);
     }
     return absl::OkStatus();
   }

@@ -32,8 +32,9 @@ void HelperCheckpointTarget::PostToLoop(std::function<void()> task) {
   });
 }
 
-void HelperCheckpointTarget::Prepare(const replication::v1::DomainDescription& domain,
+void HelperCheckpointTarget::Prepare(const replication::v1::DomainDescription& domain, bool lockstep,
                                      CheckpointTarget::Observer* observer) {
+  ROMULUS_CHECK(!lockstep);
   ROMULUS_CHECK(phase_ == Phase::kIdle);
   phase_ = Phase::kPreparing;
   observer_ = observer;
@@ -89,9 +90,15 @@ absl::Status HelperCheckpointTarget::StartHelper(const StandbyDomainIds& ids) {
   return absl::OkStatus();
 }
 
-void HelperCheckpointTarget::FinishSeeding(std::string tail) { QueueWrite(1, std::move(tail)); }
+void HelperCheckpointTarget::FinishSeeding(std::string tail, AfterCheckpoint) { QueueWrite(1, std::move(tail)); }
 
-void HelperCheckpointTarget::Apply(uint64_t epoch, CheckpointBytes bytes) { QueueWrite(epoch, std::move(bytes)); }
+void HelperCheckpointTarget::Apply(uint64_t epoch, CheckpointBytes bytes, AfterCheckpoint) {
+  QueueWrite(epoch, std::move(bytes));
+}
+
+void HelperCheckpointTarget::Suspend(uint64_t) { ROMULUS_CHECK(false); }
+
+void HelperCheckpointTarget::Freeze() {}
 
 void HelperCheckpointTarget::QueueWrite(uint64_t epoch, CheckpointBytes bytes) {
   if (phase_ == Phase::kBroken) return;

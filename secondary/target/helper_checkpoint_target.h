@@ -39,9 +39,12 @@ class HelperCheckpointTarget final : public CheckpointTarget, private HelperProc
   HelperCheckpointTarget(EventLoop& loop, Options options);
   ~HelperCheckpointTarget() override;
 
-  void Prepare(const replication::v1::DomainDescription& domain, CheckpointTarget::Observer* observer) override;
-  void FinishSeeding(std::string tail) override;
-  void Apply(uint64_t epoch, CheckpointBytes bytes) override;
+  void Prepare(const replication::v1::DomainDescription& domain, bool lockstep,
+               CheckpointTarget::Observer* observer) override;
+  void FinishSeeding(std::string tail, AfterCheckpoint after) override;
+  void Apply(uint64_t epoch, CheckpointBytes bytes, AfterCheckpoint after) override;
+  void Suspend(uint64_t epoch) override;
+  void Freeze() override;
   void Activate() override;
   void Discard() override;
 

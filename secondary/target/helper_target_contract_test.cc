@@ -93,6 +93,9 @@ class HelperTargetHarness final : public CheckpointTargetHarness {
     struct Other final : public CheckpointTarget::Observer {
       void OnPrepared(absl::Status, std::shared_ptr<CheckpointSink>, uint32_t) override { target->Discard(); }
       void OnApplied(uint64_t) override {}
+      void OnRunning(uint64_t) override {}
+      void OnSuspended(uint64_t, PageRuns) override {}
+      void OnLockstepRefused(uint64_t, absl::Status) override {}
       void OnBroken(absl::Status) override {}
       void OnActivated(absl::Status, CheckpointTarget::ActivationTimes) override {}
       void OnDiscarded() override { discarded = true; }
@@ -107,7 +110,7 @@ class HelperTargetHarness final : public CheckpointTargetHarness {
     };
     Other other;
     other.target = std::make_unique<HelperCheckpointTarget>(*loop_, options);
-    other.target->Prepare({}, &other);
+    other.target->Prepare({}, /*lockstep=*/false, &other);
     ROMULUS_CHECK(RunUntil([&] { return other.discarded; }));
   }
 

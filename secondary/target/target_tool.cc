@@ -72,7 +72,7 @@ class TargetTool final : public CheckpointTarget::Observer {
     if (reader_.joinable()) reader_.detach();
   }
 
-  void Start() { target_.Prepare(arguments_.domain, this); }
+  void Start() { target_.Prepare(arguments_.domain, /*lockstep=*/false, this); }
   bool succeeded() const { return succeeded_; }
   void Discard() {
     LogInfo("discarding");
@@ -86,6 +86,9 @@ class TargetTool final : public CheckpointTarget::Observer {
     reader_ = std::thread([this, sink] { ReadStream(*sink); });
   }
   void OnApplied(uint64_t epoch) override { LogInfo("checkpoint ", epoch, " applied"); }
+  void OnRunning(uint64_t) override {}
+  void OnSuspended(uint64_t, PageRuns) override {}
+  void OnLockstepRefused(uint64_t, absl::Status) override {}
   void OnBroken(absl::Status status) override {
     LogError("broken: ", status.ToString());
     Discard();
@@ -115,13 +118,13 @@ class TargetTool final : public CheckpointTarget::Observer {
       whole = AppendRecord(bytes, type);
       if (type == kCheckpointRecord) break;
     }
-    if (whole) loop_.Post([this, bytes] { target_.FinishSeeding(bytes); });
+    if (whole) loop_.Post([this, bytes] { target_.FinishSeeding(bytes, AfterCheckpoint::kWait); });
     for (uint64_t epoch = 2; whole; ++epoch) {
       bytes.clear();
       do {
         whole = AppendRecord(bytes, type);
       } while (whole && type != kCheckpointRecord);
-      if (whole) loop_.Post([this, epoch, bytes] { target_.Apply(epoch, bytes); });
+      if (whole) loop_.Post([this, epoch, bytes] { target_.Apply(epoch, bytes, AfterCheckpoint::kWait); });
     }
     loop_.Post([this] {
       LogInfo("end of input");

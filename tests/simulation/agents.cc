@@ -23,7 +23,10 @@ class TrackedSource final : public CheckpointSource {
     if (*latest_ == source_.get()) *latest_ = nullptr;
   }
   void Start(Observer* observer) override { source_->Start(observer); }
-  void RequestCheckpoint(uint64_t epoch) override { source_->RequestCheckpoint(epoch); }
+  void RequestCheckpoint(uint64_t epoch, bool with_standby_pages) override {
+    source_->RequestCheckpoint(epoch, with_standby_pages);
+  }
+  void AddStandbyPages(uint64_t epoch, PageRuns pages) override { source_->AddStandbyPages(epoch, std::move(pages)); }
   void PermitResume(uint64_t epoch) override { source_->PermitResume(epoch); }
   void Stop() override { source_->Stop(); }
 
@@ -40,14 +43,20 @@ class TrackedTarget final : public CheckpointTarget {
   ~TrackedTarget() override {
     if (agent_->target == target_.get()) agent_->target = nullptr;
   }
-  void Prepare(const replication::v1::DomainDescription& domain, Observer* observer) override {
+  void Prepare(const replication::v1::DomainDescription& domain, bool lockstep, Observer* observer) override {
     target_ = make_(domain.domid());
     agent_->target = target_.get();
     agent_->target_session = domain.domid();
-    target_->Prepare(domain, observer);
+    target_->Prepare(domain, lockstep, observer);
   }
-  void FinishSeeding(std::string tail) override { target_->FinishSeeding(std::move(tail)); }
-  void Apply(uint64_t epoch, CheckpointBytes bytes) override { target_->Apply(epoch, std::move(bytes)); }
+  void FinishSeeding(std::string tail, AfterCheckpoint after) override {
+    target_->FinishSeeding(std::move(tail), after);
+  }
+  void Apply(uint64_t epoch, CheckpointBytes bytes, AfterCheckpoint after) override {
+    target_->Apply(epoch, std::move(bytes), after);
+  }
+  void Suspend(uint64_t epoch) override { target_->Suspend(epoch); }
+  void Freeze() override { target_->Freeze(); }
   void Activate() override { target_->Activate(); }
   void Discard() override { target_->Discard(); }
 

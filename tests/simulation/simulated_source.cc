@@ -76,8 +76,11 @@ void SimulatedSource::WatchDomain() {
   });
 }
 
-void SimulatedSource::RequestCheckpoint(uint64_t epoch) {
+void SimulatedSource::AddStandbyPages(uint64_t, PageRuns) { ROMULUS_CHECK(ended_); }
+
+void SimulatedSource::RequestCheckpoint(uint64_t epoch, bool with_standby_pages) {
   if (ended_) return;
+  ROMULUS_CHECK(!with_standby_pages);
   ROMULUS_CHECK(epoch == epoch_ + 1 && !awaiting_permit_);
   Suspend(epoch);
 }

@@ -41,7 +41,8 @@ class SimulatedSource final : public CheckpointSource {
   ~SimulatedSource() override;
 
   void Start(Observer* observer) override;
-  void RequestCheckpoint(uint64_t epoch) override;
+  void RequestCheckpoint(uint64_t epoch, bool with_standby_pages) override;
+  void AddStandbyPages(uint64_t epoch, PageRuns pages) override;
   void PermitResume(uint64_t epoch) override;
   void Stop() override;
 

@@ -38,7 +38,8 @@ void SimulatedTarget::ToAgent(absl::Duration delay, std::function<void(Observer*
   });
 }
 
-void SimulatedTarget::Prepare(const replication::v1::DomainDescription&, Observer* observer) {
+void SimulatedTarget::Prepare(const replication::v1::DomainDescription&, bool lockstep, Observer* observer) {
+  ROMULUS_CHECK(!lockstep);
   observer_ = observer;
   absl::Duration creation = random_->Between(absl::Milliseconds(5), absl::Milliseconds(50));
   if (host_->failing_prepares > 0) {
@@ -58,14 +59,20 @@ void SimulatedTarget::Prepare(const replication::v1::DomainDescription&, Observe
   });
 }
 
-void SimulatedTarget::FinishSeeding(std::string tail) {
+void SimulatedTarget::Suspend(uint64_t) { ROMULUS_CHECK(false); }
+
+void SimulatedTarget::Freeze() {}
+
+void SimulatedTarget::FinishSeeding(std::string tail, AfterCheckpoint after) {
+  ROMULUS_CHECK(after == AfterCheckpoint::kWait);
   ROMULUS_CHECK(state_ != State::kDiscarding);
   seeded_ = true;
   queue_.emplace_back(1, sink_->Take() + tail);
   Work();
 }
 
-void SimulatedTarget::Apply(uint64_t epoch, CheckpointBytes bytes) {
+void SimulatedTarget::Apply(uint64_t epoch, CheckpointBytes bytes, AfterCheckpoint after) {
+  ROMULUS_CHECK(after == AfterCheckpoint::kWait);
   ROMULUS_CHECK(state_ != State::kDiscarding && !activating_);
   queue_.emplace_back(epoch, bytes.ToString());
   Work();

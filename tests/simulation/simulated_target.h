@@ -27,9 +27,11 @@ class SimulatedTarget final : public CheckpointTarget {
   // The agent's death, if it was not discarded before: the helper goes, and an idle domain with it.
   ~SimulatedTarget() override;
 
-  void Prepare(const replication::v1::DomainDescription& domain, Observer* observer) override;
-  void FinishSeeding(std::string tail) override;
-  void Apply(uint64_t epoch, CheckpointBytes bytes) override;
+  void Prepare(const replication::v1::DomainDescription& domain, bool lockstep, Observer* observer) override;
+  void FinishSeeding(std::string tail, AfterCheckpoint after) override;
+  void Apply(uint64_t epoch, CheckpointBytes bytes, AfterCheckpoint after) override;
+  void Suspend(uint64_t epoch) override;
+  void Freeze() override;
   void Activate() override;
   void Discard() override;
 
