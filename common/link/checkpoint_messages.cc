@@ -41,6 +41,7 @@ CheckpointMessages::~CheckpointMessages() {
 replication::v1::CheckpointTrailer CheckpointMessages::Trailer() const {
   replication::v1::CheckpointTrailer trailer = chunker_.Trailer();
   trailer.set_attempt(which_.attempt);
+  trailer.set_after(which_.after);
   return trailer;
 }
 

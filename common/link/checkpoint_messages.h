@@ -29,6 +29,7 @@ class CheckpointMessages {
     uint32_t attempt = 0;
     // The secondary knows CheckpointData.trailer.
     bool trailer_in_data = true;
+    replication::v1::AfterCheckpoint after = replication::v1::AFTER_CHECKPOINT_UNSPECIFIED;
   };
   struct Message {
     grpc::ByteBuffer bytes;

@@ -201,8 +201,8 @@ void GrpcLinkHarness::RunOtherSessions(EventLoop* loop) const {
     void OnMessage(const SecondaryMessage&) override { primary->Close(); }
     void OnCheckpointSent(uint64_t) override {}
     void OnMessage(const PrimaryMessage&) override {}
-    void OnSeeded(std::string) override {}
-    void OnCheckpoint(uint64_t, CheckpointBytes) override {}
+    void OnSeeded(std::string, replication::v1::AfterCheckpoint) override {}
+    void OnCheckpoint(uint64_t, CheckpointBytes, replication::v1::AfterCheckpoint) override {}
     void OnClosed(absl::Status) override { ++closed; }
 
     int closed = 0;

@@ -91,6 +91,8 @@ class PumpedScheduler final : public Scheduler {
   std::deque<std::function<void()>> tasks_;
 };
 
+constexpr replication::v1::AfterCheckpoint kWaits = replication::v1::STANDBY_WAITS;
+
 class PrimaryObserver final : public PrimaryLink::Observer {
  public:
   void OnMessage(const SecondaryMessage& message) override { messages.push_back(message); }
@@ -106,11 +108,11 @@ class PrimaryObserver final : public PrimaryLink::Observer {
 class SecondaryObserver final : public SecondaryLink::Observer {
  public:
   void OnMessage(const PrimaryMessage& message) override { messages.push_back(message); }
-  void OnSeeded(std::string tail) override {
+  void OnSeeded(std::string tail, replication::v1::AfterCheckpoint) override {
     seeded.push_back(tail);
     Commit(1);
   }
-  void OnCheckpoint(uint64_t epoch, CheckpointBytes bytes) override {
+  void OnCheckpoint(uint64_t epoch, CheckpointBytes bytes, replication::v1::AfterCheckpoint) override {
     checkpoints.push_back(bytes.ToString());
     Commit(epoch);
   }
@@ -259,7 +261,7 @@ class GrpcLinkTest : public testing::Test, public SessionAcceptor {
     // Every second one lies in memory, as the checkpoints that a real guest's save helper has staged.
     auto reader = std::make_shared<MemoryCheckpointReader>(bytes, 64 << 10, epoch % 2 == 0);
     const std::weak_ptr<CheckpointReader> watched = reader;
-    primary_->SendCheckpoint(epoch, std::move(reader), /*tell_when_sent=*/false);
+    primary_->SendCheckpoint(epoch, std::move(reader), /*tell_when_sent=*/false, kWaits);
     Until([&] { return at_primary_.messages.size() > before || !at_primary_.closed.empty(); });
     ASSERT_TRUE(at_primary_.closed.empty()) << at_primary_.closed[0];
     // Whoever staged it waits for this.
@@ -425,7 +427,7 @@ TEST_F(GrpcLinkTest, ASlowSinkHoldsUpTheSenderAndIsNoSilence) {
   // Silence would be noticed after 250 ms, were it counted.
   OpenAndAccept(sink, Open(20, 250));
   const std::string bytes = Checkpoint(1, 10'000);
-  primary_->SendCheckpoint(1, std::make_shared<MemoryCheckpointReader>(bytes), /*tell_when_sent=*/false);
+  primary_->SendCheckpoint(1, std::make_shared<MemoryCheckpointReader>(bytes), /*tell_when_sent=*/false, kWaits);
   Until([&] { return sink->blocked(); });
   // Until the sender has come to a stop.
   uint64_t sent = 0;
@@ -462,7 +464,7 @@ TEST_F(GrpcLinkTest, ManySlowSinksTakeMemoryForEachSessionAndNoMore) {
   for (int i = 0; i < kSessions; ++i) {
     Until([&] { return observers[i]->accepted(); });
     links[i]->SendCheckpoint(1, std::make_shared<MemoryCheckpointReader>(bytes, 64 << 10, /*in_place=*/i % 2 == 0),
-                             /*tell_when_sent=*/false);
+                             /*tell_when_sent=*/false, kWaits);
   }
   const auto Sent = [&] {
     uint64_t sent = 0;
@@ -491,7 +493,7 @@ TEST_F(GrpcLinkTest, ABandwidthLimitHoldsUpCheckpointsAndNothingElse) {
   const auto sink = std::make_shared<MemoryCheckpointSink>();
   OpenAndAccept(sink, Open(), options);
   const std::string bytes = Checkpoint(1, 100);
-  primary_->SendCheckpoint(1, std::make_shared<MemoryCheckpointReader>(bytes), /*tell_when_sent=*/false);
+  primary_->SendCheckpoint(1, std::make_shared<MemoryCheckpointReader>(bytes), /*tell_when_sent=*/false, kWaits);
   Until([&] { return primary_->sent_bytes() > 0; });
   const uint64_t first_chunk = primary_->sent_bytes();
   EXPECT_LT(first_chunk, bytes.size());
@@ -515,7 +517,8 @@ TEST_F(GrpcLinkTest, ABandwidthLimitDoesNotHoldUpTheEndOfALink) {
   GrpcPrimaryLink::Options options;
   options.bandwidth = share.NewFlow();
   OpenAndAccept(std::make_shared<MemoryCheckpointSink>(), Open(), options);
-  primary_->SendCheckpoint(1, std::make_shared<MemoryCheckpointReader>(Checkpoint(1, 100)), /*tell_when_sent=*/false);
+  primary_->SendCheckpoint(1, std::make_shared<MemoryCheckpointReader>(Checkpoint(1, 100)), /*tell_when_sent=*/false,
+                           kWaits);
   Until([&] { return primary_->sent_bytes() > 0; });
   primary_.reset();
   Until([&] { return !sessions_[0]->closed.empty(); });
@@ -571,7 +574,7 @@ TEST_F(GrpcLinkTest, NothingBlocksTheEndOfThePrimarysLink) {
   StartServer();
   OpenAndAccept(std::make_shared<GatedSink>());
   auto reader = std::make_shared<StuckReader>();
-  primary_->SendCheckpoint(1, reader, /*tell_when_sent=*/false);
+  primary_->SendCheckpoint(1, reader, /*tell_when_sent=*/false, kWaits);
   Until([&] { return reader->reading(); });
   primary_.reset();
   Until([&] { return !sessions_[0]->closed.empty(); });
@@ -583,7 +586,7 @@ TEST_F(GrpcLinkTest, NothingBlocksTheEndOfTheSecondarysLink) {
   auto sink = std::make_shared<GatedSink>();
   OpenAndAccept(sink);
   primary_->SendCheckpoint(1, std::make_shared<MemoryCheckpointReader>(Checkpoint(1, 10'000)),
-                           /*tell_when_sent=*/false);
+                           /*tell_when_sent=*/false, kWaits);
   Until([&] { return sink->blocked(); });
   sessions_[0]->link.reset();
   Until([&] { return !at_primary_.closed.empty(); });

@@ -20,9 +20,15 @@ void GrpcPrimaryLink::Open(uint64_t generation, const replication::v1::OpenSessi
   session_->Start(open_session);
 }
 
-void GrpcPrimaryLink::SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, bool tell_when_sent) {
+void GrpcPrimaryLink::SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, bool tell_when_sent,
+                                     replication::v1::AfterCheckpoint after) {
   ROMULUS_CHECK(session_ != nullptr);
-  session_->SendCheckpoint(epoch, std::move(reader), tell_when_sent);
+  session_->SendCheckpoint(epoch, std::move(reader), tell_when_sent, after);
+}
+
+bool GrpcPrimaryLink::SendTraffic(replication::v1::PrimaryMessage message) {
+  ROMULUS_CHECK(session_ != nullptr);
+  return session_->SendTraffic(std::move(message));
 }
 
 void GrpcPrimaryLink::Send(replication::v1::PrimaryMessage message) {

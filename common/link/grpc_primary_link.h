@@ -47,8 +47,10 @@ class GrpcPrimaryLink final : public PrimaryLink {
   // The codecs in open_session are this link's to say.
   // INVALID_ARGUMENT through OnClosed: open_session's times are out of bounds (LinkMonitor::OptionsFrom).
   void Open(uint64_t generation, const replication::v1::OpenSession& open_session, Observer* observer) override;
-  void SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, bool tell_when_sent) override;
+  void SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, bool tell_when_sent,
+                      replication::v1::AfterCheckpoint after) override;
   void Send(replication::v1::PrimaryMessage message) override;
+  bool SendTraffic(replication::v1::PrimaryMessage message) override;
   void Close() override;
   uint64_t sent_bytes() const override;
   LinkEncoding encoding() const override;

@@ -16,6 +16,10 @@ void GrpcSecondaryLink::SetSeedSink(std::shared_ptr<CheckpointSink> sink) { sess
 
 void GrpcSecondaryLink::Send(replication::v1::SecondaryMessage message) { session_->Send(std::move(message)); }
 
+bool GrpcSecondaryLink::SendTraffic(replication::v1::SecondaryMessage message) {
+  return session_->SendTraffic(std::move(message));
+}
+
 void GrpcSecondaryLink::Close(absl::Status status) { session_->Close(std::move(status)); }
 
 absl::Duration GrpcSecondaryLink::silence() const { return session_->silence(); }

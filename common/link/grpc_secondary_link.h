@@ -24,6 +24,7 @@ class GrpcSecondaryLink final : public SecondaryLink {
   void SetSeedSink(std::shared_ptr<CheckpointSink> sink) override;
   // Fills in SessionAccepted's chunk_bytes_max, codec and page_cache_bytes.
   void Send(replication::v1::SecondaryMessage message) override;
+  bool SendTraffic(replication::v1::SecondaryMessage message) override;
   // What was sent before goes out first, if the primary takes it within a second.
   void Close(absl::Status status) override;
   absl::Duration silence() const override;

@@ -88,12 +88,26 @@ void PrimarySession::Send(PrimaryMessage message) {
   WriteLocked();
 }
 
-void PrimarySession::SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, bool tell_when_sent) {
+bool PrimarySession::SendTraffic(PrimaryMessage message) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (closed_) return false;
+  message.set_generation(generation_);
+  if (message.has_sequence_offset()) {
+    outgoing_.PushUndroppableTraffic(ToBytes(message));
+  } else if (const size_t size = message.ByteSizeLong(); !outgoing_.PushTraffic(ToBytes(message), size)) {
+    return false;
+  }
+  WriteLocked();
+  return true;
+}
+
+void PrimarySession::SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, bool tell_when_sent,
+                                    replication::v1::AfterCheckpoint after) {
   std::unique_lock<std::mutex> lock(mutex_);
   if (closed_) return;
   // The commit of the one before may overtake the news that its trailer was written.
   ROMULUS_CHECK(checkpoints_.size() < 2);
-  Checkpoint checkpoint{epoch, std::move(reader), tell_when_sent};
+  Checkpoint checkpoint{epoch, std::move(reader), tell_when_sent, after};
   if (pipeline_ != nullptr && checkpoint.reader->in_place()) {
     checkpoint.rewindable = std::make_shared<RewindableReader>(std::move(checkpoint.reader));
     checkpoint.reader = checkpoint.rewindable;
@@ -362,8 +376,8 @@ void PrimarySession::SendOne(const Checkpoint& checkpoint) {
   }
   BandwidthShare::Flow* const bandwidth = options_.bandwidth.get();
   if (bandwidth != nullptr) chunk_bytes = bandwidth->ChunkBytes(chunk_bytes);
-  CheckpointMessages messages({generation_, checkpoint.epoch, checkpoint.attempt, trailer_in_data}, checkpoint.reader,
-                              chunk_bytes, pipeline_.get());
+  CheckpointMessages messages({generation_, checkpoint.epoch, checkpoint.attempt, trailer_in_data, checkpoint.after},
+                              checkpoint.reader, chunk_bytes, pipeline_.get());
   for (bool is_last = false; !is_last;) {
     // Made while those before are on their way.
     absl::StatusOr<CheckpointMessages::Message> message = messages.Next();

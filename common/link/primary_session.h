@@ -39,7 +39,9 @@ class PrimarySession final : public grpc::ClientBidiReactor<grpc::ByteBuffer, re
   // From the scheduler's thread:
   void Start(const replication::v1::OpenSession& open_session);
   void Send(replication::v1::PrimaryMessage message);
-  void SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, bool tell_when_sent);
+  bool SendTraffic(replication::v1::PrimaryMessage message);
+  void SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, bool tell_when_sent,
+                      replication::v1::AfterCheckpoint after);
   void Close();
   // No callback from here on. Joins the link's threads.
   void Abandon();
@@ -51,6 +53,7 @@ class PrimarySession final : public grpc::ClientBidiReactor<grpc::ByteBuffer, re
     uint64_t epoch = 0;
     std::shared_ptr<CheckpointReader> reader;
     bool tell_when_sent = false;
+    replication::v1::AfterCheckpoint after = replication::v1::AFTER_CHECKPOINT_UNSPECIFIED;
     // Of an encoded checkpoint: reader, if it can be read again.
     std::shared_ptr<RewindableReader> rewindable;
     uint32_t attempt = 0;

@@ -65,10 +65,18 @@ class PrimaryLink {
   // SessionAccepted and the commit of the one before. If the reader fails, the trailer is never sent and the link stays
   // open; whoever owns the reader knows why. At its end the link cancels the reader that it still has.
   // tell_when_sent: OnCheckpointSent follows, which takes a turn of the scheduler.
-  virtual void SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, bool tell_when_sent) = 0;
+  // after: what the standby does then, said in the trailer.
+  virtual void SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, bool tell_when_sent,
+                              replication::v1::AfterCheckpoint after) = 0;
 
   // Sends a message between two chunks. `message.generation` is set by the link.
   virtual void Send(replication::v1::PrimaryMessage message) = 0;
+
+  // Copies of the guest's frames and what belongs to them (StandbyInput, SequenceOffset): in order among themselves, as
+  // such messages are sent, but behind every message of Send that waits, and in turn with a checkpoint's chunks. Never
+  // waits. False: more wait already than the link keeps (some MiB), and this one is dropped, or the link is closed. A
+  // SequenceOffset is not dropped: who sends them bounds their number (comparison::Settings::offsets_per_epoch_max).
+  [[nodiscard]] virtual bool SendTraffic(replication::v1::PrimaryMessage message) = 0;
 
   // Ends the session without a word; OnClosed(CANCELLED) follows. What was sent just before may not arrive.
   virtual void Close() = 0;
@@ -87,10 +95,11 @@ class SecondaryLink {
     // Everything but heartbeats, checkpoint data and trailers. Also a message with another generation than the
     // session's: the receiver of it decides. Without a checkpoint's payload.
     virtual void OnMessage(const replication::v1::PrimaryMessage& message) = 0;
-    // Checkpoint 1 has arrived and verified; all of it but `tail` went into the seed sink.
-    virtual void OnSeeded(std::string tail) = 0;
+    // Checkpoint 1 has arrived and verified; all of it but `tail` went into the seed sink. `after` as its trailer says,
+    // here and below; it may be a value that nobody knows.
+    virtual void OnSeeded(std::string tail, replication::v1::AfterCheckpoint after) = 0;
     // Checkpoint `epoch` has arrived and verified.
-    virtual void OnCheckpoint(uint64_t epoch, CheckpointBytes bytes) = 0;
+    virtual void OnCheckpoint(uint64_t epoch, CheckpointBytes bytes, replication::v1::AfterCheckpoint after) = 0;
     // The link is gone: UNAVAILABLE (peer, network, or a seed sink that has failed), DATA_LOSS (a checkpoint did not
     // verify), INVALID_ARGUMENT (protocol broken, the message says how), CANCELLED (after Close). The primary is told
     // the same, but for the last.
@@ -104,6 +113,8 @@ class SecondaryLink {
   // Checkpoint 1's bytes go into `sink` from now on; call before sending SessionAccepted.
   virtual void SetSeedSink(std::shared_ptr<CheckpointSink> sink) = 0;
   virtual void Send(replication::v1::SecondaryMessage message) = 0;
+  // As PrimaryLink::SendTraffic: StandbyOutput.
+  [[nodiscard]] virtual bool SendTraffic(replication::v1::SecondaryMessage message) = 0;
   // Ends the call with `status` as seen by the primary, after what was sent before; OnClosed(CANCELLED) follows here.
   virtual void Close(absl::Status status) = 0;
   // Since the last message from the primary.

@@ -95,9 +95,18 @@ void ReplicationLinkContract::Primary::Send(const std::string& stop_reason) {
   link->Send(std::move(message));
 }
 
-void ReplicationLinkContract::Primary::SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader) {
+void ReplicationLinkContract::Primary::SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader,
+                                                      replication::v1::AfterCheckpoint after) {
   const CallScope call(&contract_->calls_);
-  link->SendCheckpoint(epoch, std::move(reader), tell_when_sent);
+  link->SendCheckpoint(epoch, std::move(reader), tell_when_sent, after);
+}
+
+bool ReplicationLinkContract::Primary::SendTraffic(uint64_t epoch, const std::string& frame) {
+  PrimaryMessage message;
+  message.mutable_standby_input()->set_epoch(epoch);
+  message.mutable_standby_input()->add_frames()->set_contents(frame);
+  const CallScope call(&contract_->calls_);
+  return link->SendTraffic(std::move(message));
 }
 
 void ReplicationLinkContract::Primary::Close() {
@@ -114,8 +123,9 @@ void ReplicationLinkContract::Secondary::OnMessage(const PrimaryMessage& message
   if (on_message) on_message();
 }
 
-void ReplicationLinkContract::Secondary::OnSeeded(std::string the_tail) {
+void ReplicationLinkContract::Secondary::OnSeeded(std::string the_tail, replication::v1::AfterCheckpoint after) {
   OnCallback();
+  afters.push_back(after);
   EXPECT_EQ(epoch, 0);
   epoch = 1;
   tail = std::move(the_tail);
@@ -123,8 +133,10 @@ void ReplicationLinkContract::Secondary::OnSeeded(std::string the_tail) {
   if (commits) Commit(1);
 }
 
-void ReplicationLinkContract::Secondary::OnCheckpoint(uint64_t the_epoch, CheckpointBytes bytes) {
+void ReplicationLinkContract::Secondary::OnCheckpoint(uint64_t the_epoch, CheckpointBytes bytes,
+                                                      replication::v1::AfterCheckpoint after) {
   OnCallback();
+  afters.push_back(after);
   EXPECT_EQ(the_epoch, epoch + 1) << "a gap";
   epoch = the_epoch;
   checkpoints.push_back(bytes.ToString());
@@ -159,6 +171,14 @@ void ReplicationLinkContract::Secondary::SendFence(uint64_t next_generation) {
   fence.mutable_fence()->set_next_generation(next_generation);
   const CallScope call(&contract_->calls_);
   link->Send(std::move(fence));
+}
+
+bool ReplicationLinkContract::Secondary::SendTraffic(uint64_t epoch, const std::string& frame) {
+  SecondaryMessage output;
+  output.mutable_standby_output()->set_epoch(epoch);
+  output.mutable_standby_output()->add_frames()->set_contents(frame);
+  const CallScope call(&contract_->calls_);
+  return link->SendTraffic(std::move(output));
 }
 
 void ReplicationLinkContract::Secondary::Close(absl::Status status) {
@@ -354,6 +374,117 @@ TEST_P(ReplicationLinkContract, AMessagePassesBetweenTwoChunksOfACheckpoint) {
   growing->Finish();
   RunUntil([&] { return primary_.committed() == 1; });
   EXPECT_TRUE(secondary().checkpoints[0] == bytes);
+}
+
+// ---- lockstep ----
+
+TEST_P(ReplicationLinkContract, WhatTheStandbyDoesAfterACheckpointComesWithIt) {
+  Connect();
+  using replication::v1::STANDBY_RUNS;
+  using replication::v1::STANDBY_WAITS;
+  uint64_t epoch = 0;
+  for (const replication::v1::AfterCheckpoint after : {STANDBY_RUNS, STANDBY_WAITS, STANDBY_WAITS, STANDBY_RUNS}) {
+    ++epoch;
+    primary_.SendCheckpoint(epoch, std::make_shared<MemoryCheckpointReader>(Checkpoint(epoch, 3)), after);
+    RunUntil([&] { return primary_.committed() == epoch; });
+  }
+  EXPECT_THAT(secondary().afters, ElementsAre(STANDBY_RUNS, STANDBY_WAITS, STANDBY_WAITS, STANDBY_RUNS));
+}
+
+TEST_P(ReplicationLinkContract, TrafficPassesBothWaysInOrder) {
+  Connect();
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(primary_.SendTraffic(3, absl::StrCat("in ", i)));
+    ASSERT_TRUE(secondary().SendTraffic(3, absl::StrCat("out ", i)));
+  }
+  RunUntil([&] { return secondary().messages.size() == 100 && primary_.messages.size() == 101; });
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_EQ(secondary().messages[i].generation(), kGeneration);
+    EXPECT_EQ(secondary().messages[i].standby_input().frames(0).contents(), absl::StrCat("in ", i));
+    EXPECT_EQ(primary_.messages[i + 1].generation(), kGeneration);
+    EXPECT_EQ(primary_.messages[i + 1].standby_output().frames(0).contents(), absl::StrCat("out ", i));
+  }
+}
+
+TEST_P(ReplicationLinkContract, TrafficPassesBetweenTwoChunksOfACheckpoint) {
+  Connect();
+  const std::string bytes = Checkpoint(1, 1000);
+  const std::unique_ptr<GrowingCheckpoint> growing = harness_->NewGrowingCheckpoint();
+  growing->Append(bytes.substr(0, bytes.size() / 2));
+  primary_.SendCheckpoint(1, growing->reader());
+  RunUntil([&] { return !secondary().sink->bytes().empty(); });
+  ASSERT_TRUE(primary_.SendTraffic(1, "in between"));
+  RunUntil([&] { return !secondary().messages.empty(); });
+  EXPECT_EQ(secondary().epoch, 0);
+  growing->Append(bytes.substr(bytes.size() / 2));
+  growing->Finish();
+  RunUntil([&] { return primary_.committed() == 1; });
+  EXPECT_TRUE(secondary().checkpoints[0] == bytes);
+}
+
+// What a peer that does not read costs here is bounded, and the caller knows what was dropped: what comes is what was
+// taken, in order.
+TEST_P(ReplicationLinkContract, TrafficThatFindsNoRoomIsDropped) {
+  Connect();
+  // Neither agent's loop runs meanwhile.
+  const std::string frame(60'000, 'x');
+  std::vector<int> taken_in, taken_out;
+  int dropped_in = 0, dropped_out = 0;
+  for (int i = 0; i < 2000; ++i) {
+    (primary_.SendTraffic(i, frame) ? (void)taken_in.push_back(i) : (void)++dropped_in);
+    (secondary().SendTraffic(i, frame) ? (void)taken_out.push_back(i) : (void)++dropped_out);
+  }
+  EXPECT_GT(dropped_in, 0);
+  EXPECT_GT(dropped_out, 0);
+  // Everything else still gets through.
+  primary_.Send("a message");
+  RunUntil([&] {
+    return secondary().messages.size() == taken_in.size() + 1 && primary_.messages.size() == taken_out.size() + 1;
+  });
+  std::vector<int> came_in, came_out;
+  for (const PrimaryMessage& message : secondary().messages) {
+    if (message.has_standby_input()) came_in.push_back(static_cast<int>(message.standby_input().epoch()));
+  }
+  for (const SecondaryMessage& message : primary_.messages) {
+    if (message.has_standby_output()) came_out.push_back(static_cast<int>(message.standby_output().epoch()));
+  }
+  EXPECT_EQ(came_in, taken_in);
+  EXPECT_EQ(came_out, taken_out);
+  EXPECT_TRUE(primary_.SendTraffic(1, frame));
+}
+
+// The standby would not understand its input without them: they come all, in order with the rest.
+TEST_P(ReplicationLinkContract, SequenceOffsetsAreNotDropped) {
+  Connect();
+  const std::string frame(60'000, 'x');
+  while (primary_.SendTraffic(1, frame)) {
+  }
+  constexpr uint32_t kOffsets = 2000;
+  for (uint32_t i = 0; i < kOffsets; ++i) {
+    PrimaryMessage message;
+    message.mutable_sequence_offset()->set_epoch(1);
+    message.mutable_sequence_offset()->set_primary_initial(i);
+    ASSERT_TRUE(primary_.link->SendTraffic(std::move(message)));
+  }
+  std::vector<uint32_t> came;
+  RunUntil([&] {
+    return !secondary().messages.empty() &&
+           secondary().messages.back().sequence_offset().primary_initial() == kOffsets - 1;
+  });
+  EXPECT_FALSE(secondary().messages.front().has_sequence_offset()) << "behind what was sent before";
+  for (const PrimaryMessage& message : secondary().messages) {
+    if (message.has_sequence_offset()) came.push_back(message.sequence_offset().primary_initial());
+  }
+  ASSERT_THAT(came, SizeIs(kOffsets));
+  for (uint32_t i = 0; i < kOffsets; ++i) EXPECT_EQ(came[i], i);
+}
+
+TEST_P(ReplicationLinkContract, AClosedLinkTakesNoTraffic) {
+  Connect();
+  primary_.Close();
+  EXPECT_FALSE(primary_.SendTraffic(1, "too late"));
+  RunUntilBothClosed();
+  EXPECT_FALSE(secondary().SendTraffic(1, "too late"));
 }
 
 TEST_P(ReplicationLinkContract, AnIdleLinkStaysOpenAndItsHeartbeatsAreNobodysBusiness) {

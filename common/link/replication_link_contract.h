@@ -86,7 +86,10 @@ class ReplicationLinkContract : public ::testing::TestWithParam<std::function<st
     bool accepted() const { return !messages.empty() && messages[0].has_session_accepted(); }
     uint64_t committed() const;
     void Send(const std::string& stop_reason);
-    void SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader);
+    void SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader,
+                        replication::v1::AfterCheckpoint after = replication::v1::STANDBY_WAITS);
+    // StandbyInput of checkpoint `epoch`, with one frame.
+    bool SendTraffic(uint64_t epoch, const std::string& frame);
     bool tell_when_sent = true;  // Of those that follow.
     void Close();
 
@@ -100,12 +103,14 @@ class ReplicationLinkContract : public ::testing::TestWithParam<std::function<st
    public:
     using Watched::Watched;
     void OnMessage(const replication::v1::PrimaryMessage& message) override;
-    void OnSeeded(std::string tail) override;
-    void OnCheckpoint(uint64_t epoch, CheckpointBytes bytes) override;
+    void OnSeeded(std::string tail, replication::v1::AfterCheckpoint after) override;
+    void OnCheckpoint(uint64_t epoch, CheckpointBytes bytes, replication::v1::AfterCheckpoint after) override;
     void OnClosed(absl::Status status) override;
     void Accept();
     void Commit(uint64_t epoch);
     void SendFence(uint64_t next_generation);
+    // StandbyOutput.
+    bool SendTraffic(uint64_t epoch, const std::string& frame);
     void Close(absl::Status status);
 
     // Sends the commit of what has come.
@@ -117,6 +122,7 @@ class ReplicationLinkContract : public ::testing::TestWithParam<std::function<st
     std::string tail;
     uint64_t epoch = 0;  // The last that came.
     std::vector<std::string> checkpoints;
+    std::vector<replication::v1::AfterCheckpoint> afters;  // Of the same.
     std::unique_ptr<SecondaryLink> link;
   };
 

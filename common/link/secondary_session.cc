@@ -127,6 +127,16 @@ void SecondarySession::Send(SecondaryMessage message) {
   ProceedLocked();
 }
 
+bool SecondarySession::SendTraffic(SecondaryMessage message) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (closed_) return false;
+  message.set_generation(generation_);
+  const size_t size = message.ByteSizeLong();
+  if (!outgoing_.PushTraffic(ToBytes(message), size)) return false;
+  ProceedLocked();
+  return true;
+}
+
 void SecondarySession::Close(absl::Status status) {
   observer_->Mute();
   const std::lock_guard<std::mutex> lock(mutex_);
@@ -347,11 +357,11 @@ absl::Status SecondarySession::TakeTrailer(const CheckpointTrailer& trailer) {
   if (!verified.ok()) return verified.status();
   // Shared, not copied: it can be as large as the guest.
   auto shared = std::make_shared<CheckpointAssembler::Verified>(*std::move(verified));
-  Post([shared](SecondaryLink::Observer* observer) {
+  Post([shared, after = trailer.after()](SecondaryLink::Observer* observer) {
     if (shared->epoch == 1) {
-      observer->OnSeeded(shared->bytes.ToString());
+      observer->OnSeeded(shared->bytes.ToString(), after);
     } else {
-      observer->OnCheckpoint(shared->epoch, std::move(shared->bytes));
+      observer->OnCheckpoint(shared->epoch, std::move(shared->bytes), after);
     }
   });
   return absl::OkStatus();

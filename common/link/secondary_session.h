@@ -76,6 +76,7 @@ class SecondarySession final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   void SetObserver(SecondaryLink::Observer* observer);
   void SetSeedSink(std::shared_ptr<CheckpointSink> sink);
   void Send(replication::v1::SecondaryMessage message);
+  bool SendTraffic(replication::v1::SecondaryMessage message);
   void Close(absl::Status status);
   // No callback from here on.
   void Abandon();

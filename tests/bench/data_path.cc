@@ -60,8 +60,8 @@ class Secondary final : public SessionAcceptor, public SecondaryLink::Observer {
     link_->Send(accepted);
   }
   void OnMessage(const replication::v1::PrimaryMessage&) override {}
-  void OnSeeded(std::string) override { Commit(1); }
-  void OnCheckpoint(uint64_t epoch, CheckpointBytes) override { Commit(epoch); }
+  void OnSeeded(std::string, replication::v1::AfterCheckpoint) override { Commit(1); }
+  void OnCheckpoint(uint64_t epoch, CheckpointBytes, replication::v1::AfterCheckpoint) override { Commit(epoch); }
   void OnClosed(absl::Status) override {}
 
   void Drop() { link_.reset(); }
@@ -174,7 +174,7 @@ class LinkPath final : public Path, private PrimaryLink::Observer {
     double sent_at = 0;
     primary_loop_->Post([this, epoch, reader = std::move(reader), &sent_at]() mutable {
       sent_at = Now();
-      link_->SendCheckpoint(epoch, std::move(reader), /*tell_when_sent=*/false);
+      link_->SendCheckpoint(epoch, std::move(reader), /*tell_when_sent=*/false, replication::v1::STANDBY_WAITS);
     });
     return AwaitMessages(1 + epoch) - sent_at;
   }
