@@ -43,7 +43,8 @@ class RefusingLink final : public PrimaryLink {
       if (alive.lock() != nullptr) observer->OnClosed(answer);
     });
   }
-  void SendCheckpoint(uint64_t, std::shared_ptr<CheckpointReader>, bool) override {}
+  void SendCheckpoint(uint64_t, std::shared_ptr<CheckpointReader>, bool, replication::v1::AfterCheckpoint) override {}
+  bool SendTraffic(replication::v1::PrimaryMessage) override { return true; }
   void Send(replication::v1::PrimaryMessage) override {}
   void Close() override {}
   uint64_t sent_bytes() const override { return 0; }

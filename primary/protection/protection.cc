@@ -22,8 +22,8 @@ constexpr int kStopTimeoutFactor = 10;
 
 constexpr int kUnpauseTriesMax = 10;
 
-constexpr Timer kTimers[] = {Timer::kReconnect, Timer::kEpoch, Timer::kBoundary,
-                             Timer::kCommit,    Timer::kStop,  Timer::kEnforce};
+constexpr Timer kTimers[] = {Timer::kReconnect, Timer::kEpoch, Timer::kBoundary, Timer::kCommit,
+                             Timer::kStandby,   Timer::kStop,  Timer::kEnforce};
 
 // The secondary takes no session from us, whenever we ask.
 bool IsRefusal(const absl::Status& status) {
@@ -150,17 +150,21 @@ void Protection::On(const event::SessionAccepted&) {
   marked_epoch_.reset();
   usual_send_ = usual_commit_ = usual_suspend_ = usual_copy_ = absl::ZeroDuration();
   pacer_.Forget();
+  standby_guest_ = Waits{};
+  after_ = AfterCheckpoint::kWaits;
   source_ = Source::kRunning;
   Do(action::StartSource{});
   Enforce();
 }
 
-void Protection::On(const event::SeedingBegun&) {
+void Protection::On(const event::SeedingBegun& e) {
   if (!in<Seeding>()) {
     ROMULUS_CHECK(source_ == Source::kStopping);
     return;
   }
-  Do(action::SendCheckpoint{1, /*tell_when_sent=*/false});
+  // Its trailer follows when the guest has been suspended and resumed, but is the link's to send by now.
+  if (lockstep_policy_.has_value()) after_ = lockstep_policy_->Decide(e.now);
+  Do(action::SendCheckpoint{1, /*tell_when_sent=*/false, after_});
   ReplyAll(create_requests_, absl::OkStatus());
 }
 
@@ -188,14 +192,18 @@ void Protection::On(const event::Suspended& e) {
   }
   standby_may_exist_ = true;
   output_ = output_wanted_ = Output::kHeld;
-  EndEpoch(e.epoch);
+  EndEpoch(e.epoch, e.now);
 }
 
-void Protection::EndEpoch(uint64_t epoch) {
+void Protection::EndEpoch(uint64_t epoch, absl::Duration now) {
   ROMULUS_CHECK(!marked_epoch_.has_value());
   marked_epoch_ = epoch;
   pressure_ = false;
   Do(action::OpenEpoch{epoch});
+  if (lockstep_policy_.has_value()) {
+    if (epoch > 1) after_ = lockstep_policy_->Decide(now);
+    Do(action::FollowEpoch{epoch, after_});
+  }
   Do(action::PermitResume{epoch});
 }
 
@@ -210,7 +218,7 @@ void Protection::SuspendedWhileReplicating(const event::Suspended& e) {
   }
   // The epoch before ended without a mark.
   replicating.next = Next::kResumed;
-  EndEpoch(e.epoch);
+  EndEpoch(e.epoch, e.now);
 }
 
 void Protection::On(const event::Captured& e) {
@@ -224,22 +232,31 @@ void Protection::On(const event::Captured& e) {
   }
   Capturing* capturing = in<Capturing>();
   ROMULUS_CHECK(capturing != nullptr && capturing->suspended && capturing->epoch == e.epoch);
+  ROMULUS_CHECK(standby<Suspends>() == nullptr || standby<Suspends>()->listed);
   Replicate(e.epoch, capturing->next_epoch_start, e.now);
 }
 
 void Protection::Replicate(uint64_t epoch, absl::Duration next_epoch_start, absl::Duration captured_at) {
   state_ = Replicating{epoch, next_epoch_start, captured_at};
   Do(action::ArmTimer{Timer::kCommit, kCommitTimeoutFactor * config_.link_timeout});
+  if (after_ == AfterCheckpoint::kRuns) {
+    standby_guest_ = Starts{epoch};
+  } else {
+    standby_guest_ = Waits{};
+  }
   // Checkpoint 1 has been on its way since SeedingBegun.
-  if (epoch > 1) Do(action::SendCheckpoint{epoch, /*tell_when_sent=*/MayOverlap()});
+  if (epoch > 1) Do(action::SendCheckpoint{epoch, /*tell_when_sent=*/MayOverlap(), after_});
   ScheduleNext(captured_at);
 }
 
 bool Protection::MayOverlap() const {
+  if (std::holds_alternative<Starts>(standby_guest_)) return false;
   return usual_commit_ == absl::ZeroDuration() || usual_commit_ > usual_suspend_ + usual_copy_ || pressure_;
 }
 
 void Protection::ScheduleNext(absl::Duration now) {
+  // Whether the standby has to be suspended for the next one is not known before it has said that it runs.
+  if (standby<Starts>() != nullptr) return;
   // Nothing can be foreseen: its commit will tell.
   if (usual_commit_ == absl::ZeroDuration()) return;
   // The commit comes sooner after the sending than a pause would take: the guest runs until then. Where the host's
@@ -273,14 +290,20 @@ void Protection::On(const event::CheckpointSent& e) {
 
 void Protection::On(const event::EpochMeasured& e) {
   // The output of epoch 1 is not held, and checkpoint 2 carries what was dirtied while all of the guest was sent:
-  // neither says anything of those to come.
-  if (e.epoch > 2) pacer_.OnEpoch(e.measured);
+  // neither says anything of those to come. Nor does an epoch that no interval has ended.
+  if (e.epoch > 2 && !e.in_lockstep) pacer_.OnEpoch(e.measured);
 }
 
 void Protection::On(const event::OutputPressure& e) {
   if (pressure_ || !in_session() || in<Seeding>()) return;
   pressure_ = true;
-  if (Running* running = in<Running>()) {
+  if (standby<Runs>() != nullptr) {
+    if (!in<Running>()) return;
+    ++early_checkpoints_;
+    EndRun(e.now, lockstep::RunEnd::kOther);
+  } else if (standby<Starts>() != nullptr) {
+    return;  // As soon as it runs.
+  } else if (Running* running = in<Running>()) {
     Do(action::CancelTimer{Timer::kEpoch});
     RequestNext(running->epoch, e.now, e.now);
   } else if (Replicating* replicating = in<Replicating>(); replicating != nullptr && replicating->next == Next::kNone) {
@@ -305,6 +328,7 @@ void Protection::On(const event::Commit& e) {
     marked_epoch_.reset();
     Do(action::ReleaseEpoch{e.epoch});
   }
+  if (standby<Waits>() != nullptr) NoteRunsCheckpoint(e.now);
   const uint64_t next = e.epoch + 1;
   switch (done.next) {
     case Next::kNone:
@@ -314,7 +338,7 @@ void Protection::On(const event::Commit& e) {
       return;
     case Next::kSuspended:
       state_ = Capturing{next, done.after_next_start, true};
-      EndEpoch(next);
+      EndEpoch(next, e.now);
       return;
     case Next::kResumed:
       state_ = Capturing{next, done.after_next_start, true};
@@ -324,16 +348,30 @@ void Protection::On(const event::Commit& e) {
   }
 }
 
+void Protection::Request(uint64_t epoch) {
+  state_ = Capturing{epoch, {}, false};
+  const bool with_standby_pages = standby<Runs>() != nullptr;
+  if (with_standby_pages) {
+    standby_guest_ = Suspends{epoch};
+    Do(action::ArmTimer{Timer::kStandby, config_.link_timeout});
+  }
+  Do(action::RequestCheckpoint{epoch, with_standby_pages});
+}
+
 void Protection::RequestNext(uint64_t epoch, absl::Duration epoch_start, absl::Duration now) {
+  if (standby<Starts>() != nullptr) {
+    state_ = Running{epoch, epoch_start};
+    Do(action::ArmTimer{Timer::kStandby, kCommitTimeoutFactor * config_.link_timeout});
+    return;
+  }
   absl::Duration remaining = epoch_start + pacer_.interval() - now;
   const bool early = pressure_ && remaining > absl::ZeroDuration();
   if (early) ++early_checkpoints_;
   if (remaining > absl::ZeroDuration() && !early) {
-    state_ = Running{epoch};
+    state_ = Running{epoch, epoch_start};
     Do(action::ArmTimer{Timer::kEpoch, remaining});
   } else {
-    state_ = Capturing{epoch, {}, false};
-    Do(action::RequestCheckpoint{epoch});
+    Request(epoch);
   }
 }
 
@@ -357,7 +395,8 @@ void Protection::StopSession(Aftermath aftermath, absl::Status why, std::vector<
   ROMULUS_CHECK(link_ == Link::kOpen);
   if (aftermath == Aftermath::kRetry && !create_requests_.empty()) aftermath = Aftermath::kFail;
   if (!why.ok()) NoteError(why);
-  for (Timer timer : {Timer::kEpoch, Timer::kBoundary, Timer::kCommit}) Do(action::CancelTimer{timer});
+  for (Timer timer : {Timer::kEpoch, Timer::kBoundary, Timer::kCommit, Timer::kStandby}) Do(action::CancelTimer{timer});
+  EndLockstep();
   StopSource();
   Do(action::SendStopSession{why.ok() ? "protection is being deleted" : std::string(why.message())});
   Do(action::ArmTimer{Timer::kStop, kStopTimeoutFactor * config_.link_timeout});
@@ -472,8 +511,11 @@ void Protection::WantLossPolicy() {
 void Protection::Unwind(Aftermath aftermath, absl::Status why, std::vector<RequestId> requests) {
   if (aftermath == Aftermath::kRetry && !create_requests_.empty()) aftermath = Aftermath::kFail;
   if (!why.ok()) NoteError(why);
-  for (Timer timer : {Timer::kEpoch, Timer::kBoundary, Timer::kCommit, Timer::kStop, Timer::kReconnect})
+  for (Timer timer :
+       {Timer::kEpoch, Timer::kBoundary, Timer::kCommit, Timer::kStandby, Timer::kStop, Timer::kReconnect}) {
     Do(action::CancelTimer{timer});
+  }
+  EndLockstep();
   StopSource();
   state_ = Unwinding{aftermath, std::move(why), std::move(requests)};
   if (source_ == Source::kNone) return AfterUnwinding();
@@ -609,6 +651,7 @@ void Protection::EnterFenced(uint64_t generation, bool confirmed) {
   ReplyAll(create_requests_, fenced_off);
   ReplyAll(pending_deletes_, fenced_off);
   for (Timer timer : kTimers) Do(action::CancelTimer{timer});
+  EndLockstep();
   StopSource();
   generation_ = generation;
   moved_ = true;
@@ -651,6 +694,8 @@ void Protection::On(const event::Continued& e) {
   }
   PendingFence fence = *std::exchange(pending_fence_, std::nullopt);
   ReplyAll(fence.requests, absl::OkStatus());
+  // Before it is said: from then on the standby may go on without this guest.
+  EndLockstep();
   // The link stays open behind Fenced: closing it could overtake the message. The secondary closes it.
   if (fence.by_peer) {
     Do(action::SendFenced{fence.generation});
@@ -774,10 +819,10 @@ void Protection::On(const event::TimerFired& e) {
       if (in<BackingOff>()) Connect();
       return;
     case Timer::kEpoch:
-      if (Running* running = in<Running>()) {
-        uint64_t epoch = running->epoch;
-        state_ = Capturing{epoch, {}, false};
-        Do(action::RequestCheckpoint{epoch});
+      if (in<Running>() && standby<Runs>() != nullptr) {
+        EndRun(e.now, lockstep::RunEnd::kLength);
+      } else if (Running* running = in<Running>()) {
+        Request(running->epoch);
       } else if (Replicating* replicating = in<Replicating>();
                  replicating != nullptr && replicating->next == Next::kNone) {
         replicating->next_is_due = true;
@@ -795,6 +840,20 @@ void Protection::On(const event::TimerFired& e) {
       if (Replicating* replicating = in<Replicating>()) {
         StopSession(Aftermath::kRetry, absl::DeadlineExceededError(absl::StrCat(
                                            "the secondary lives but does not commit epoch ", replicating->epoch)));
+      }
+      return;
+    case Timer::kStandby:
+      if (!in_session()) return;
+      if (Suspends* suspends = standby<Suspends>()) {
+        StopSession(Aftermath::kRetry, absl::UnavailableError(absl::StrCat(
+                                           "the secondary lives but does not say what its standby has "
+                                           "written to, for checkpoint ",
+                                           suspends->epoch, ", within ", absl::FormatDuration(config_.link_timeout))));
+      } else if (Starts* starts = standby<Starts>()) {
+        StopSession(Aftermath::kRetry,
+                    absl::UnavailableError(absl::StrCat("the secondary lives but does not say whether its standby "
+                                                        "runs from checkpoint ",
+                                                        starts->epoch)));
       }
       return;
     case Timer::kStop:

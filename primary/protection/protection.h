@@ -36,6 +36,10 @@ namespace romulus::protection {
 //                   (while Replicating(n-1), Suspended and Captured as below)
 //  SourceEnded      !        !           local failure (with session)              remember         go on
 //  OutputPressure   -        -           -          next checkpoint without delay  -                -
+//  StandbyRunning   !        misbehaved  misbehaved Starts: Runs, else misbehaved  -                -
+//  LockstepRefused  !        misbehaved  misbehaved Starts: Waits, else misbehaved -                -
+//  StandbyPagesListed !      !           !          Suspends: to the source        -                -
+//  Difference       -        -           -          Runs: next checkpoint at once  -                -
 //  EpochMeasured    in every state: the pacer takes note
 //  Delete           end      end/try     stop session                              join             end/try
 //  Fenced: everything that comes from link or source is ignored, but a suspended guest's resume is permitted (it stays
@@ -59,16 +63,40 @@ namespace romulus::protection {
 // pressure is remembered until a mark is set: then all output so far stands before it. It moves RequestCheckpoint and
 // nothing else: marks are set and released as ever.
 //
+// Lockstep (Config::lockstep): each checkpoint says whether the standby runs along from it; LockstepPolicy chooses,
+// when the guest is suspended for it (of checkpoint 1: when its sending begins). What the standby does, beside the
+// states:
+//
+//   Waits      as in Remus mode: checkpoints at the interval, overlapping as above.
+//   Starts(n)  checkpoint n is on its way with kRuns, or committed, and it is not known yet whether the standby runs.
+//              The guest executes epoch n + 1 and is left alone: no checkpoint is asked for, none overlaps.
+//   Runs(n)    StandbyRunning(n) has come, output leaves by comparison. It is not the interval that asks for checkpoint
+//              n + 1, but a difference, output pressure, or that this has gone on for as long as the policy lets it.
+//   Suspends(n+1)  from that request on: SuspendStandby goes with it. The standby's pages must be listed before the
+//              checkpoint can be whole; what comes of it is Starts(n + 1) or Waits.
+//
+// A checkpoint whose epoch ends without a mark is always one to wait from: what is held of two epochs can't be compared
+// with what the standby sends in one. The secondary has to say in time that the standby is suspended or runs
+// (Timer::kStandby); if not, the session is stopped, as where it does not commit.
+//
 // Why output may leave, in each case where a packet leaves that no commit covers:
 //  - Seeding until the first OpenEpoch: by SessionAccepted the secondary has destroyed every older standby, and
 //    without checkpoint 1's trailer, which comes after that OpenEpoch, no new one can become whole.
 //  - After SessionStopped or StandbyFailed: the secondary has said that its standby never will run.
 //  - Policy RUN_UNPROTECTED: whoever activates has fenced this host before.
 //  - Delete with unprotect_without_secondary: the caller has said so.
+//  - Between Compare and StopComparing, what the comparison says that both guests have sent: Compare(n) follows
+//    StandbyRunning(n) while n is the last committed checkpoint. What the standby has sent since is in the state of the
+//    standby alone; and nothing else takes over from then on, but for checkpoint n + 1 as a whole, whose state the
+//    primary's guest reached after it had sent the packet, too. Frames of the epoch before are told by their number.
+//    StopComparing comes before anything that could let another than this standby take over, or its guest run on
+//    without this one: the end of the session for whatever reason, and Fenced.
 // In every other case it stays held, whatever else fails.
 class Protection {
  public:
-  explicit Protection(const Config& config) : config_(config), pacer_(config.pacing) {}
+  explicit Protection(const Config& config) : config_(config), pacer_(config.pacing) {
+    if (config.lockstep.has_value()) lockstep_policy_.emplace(*config.lockstep);
+  }
 
   std::vector<action::Action> Step(const event::Event& event);
 
@@ -106,6 +134,7 @@ class Protection {
   };
   struct Running {  // The guest executes `epoch`; epoch - 1 is committed and released.
     uint64_t epoch = 0;
+    absl::Duration epoch_start;
   };
   struct StoppingSession {  // StopSession is sent; nothing is sent any more.
     Aftermath aftermath = Aftermath::kRetry;
@@ -134,6 +163,20 @@ class Protection {
   using State = std::variant<Idle, Attaching, Connecting, Seeding, Capturing, Replicating, Running, StoppingSession,
                              Unwinding, BackingOff, Fenced, Ended>;
 
+  // Lockstep: what the standby's guest does, as far as is known here. See above.
+  struct Waits {};
+  struct Starts {
+    uint64_t epoch = 0;
+  };
+  struct Runs {
+    uint64_t epoch = 0;
+  };
+  struct Suspends {
+    uint64_t epoch = 0;
+    bool listed = false;  // Its pages are known.
+  };
+  using StandbyGuest = std::variant<Waits, Starts, Runs, Suspends>;
+
   // As control/v1's ProtectionPhase; kEnded: deleted, the driver can go.
   enum class Phase {
     kConnecting,
@@ -156,6 +199,11 @@ class Protection {
     uint64_t sessions = 0;
     uint64_t early_checkpoints = 0;  // Asked for before the interval was over, by output pressure. Over all sessions.
     Pacer::Snapshot pacing;
+    bool lockstep = false;         // The standby runs along, and output leaves by comparison.
+    uint64_t lockstep_runs = 0;    // How often it has begun to. Over all sessions.
+    uint64_t differences = 0;      // That have brought a checkpoint forward. Over all sessions.
+    std::string last_difference;   // The last one's, in words.
+    std::string lockstep_refusal;  // Why the secondary could not, the last time that it could not.
     absl::Status last_error;  // Why it is not protected, or last was not.
     Config config;
   };
@@ -198,6 +246,10 @@ class Protection {
   void On(const event::SourceEnded&);
   void On(const event::EpochMeasured&);
   void On(const event::OutputPressure&);
+  void On(const event::StandbyRunning&);
+  void On(const event::LockstepRefused&);
+  void On(const event::StandbyPagesListed&);
+  void On(const event::Difference&);
   void On(const event::TimerFired&);
   void On(const event::DeleteRequested&);
   void On(const event::FenceRequested&);
@@ -238,8 +290,23 @@ class Protection {
   void End(absl::Status why, bool release, std::vector<RequestId> requests);
   void EndSteps(int from_step);
   void RequestNext(uint64_t epoch, absl::Duration epoch_start, absl::Duration now);
+  // Asks for checkpoint `epoch`, now.
+  void Request(uint64_t epoch);
   // Marks the end of `epoch`, for whose checkpoint the guest is suspended, and lets the guest go on behind the mark.
-  void EndEpoch(uint64_t epoch);
+  void EndEpoch(uint64_t epoch, absl::Duration now);
+  template <typename S>
+  S* standby() {
+    return std::get_if<S>(&standby_guest_);
+  }
+  // Whether a message about the standby's guest has its place here; if it comes too late, it has none and does no harm.
+  bool StartsFrom(uint64_t epoch, const char* message);
+  // Running and Runs: the next checkpoint is due.
+  void EndRun(absl::Duration now, lockstep::RunEnd end,
+              std::optional<comparison::DifferenceReason> reason = std::nullopt);
+  // The standby runs again after the checkpoint that ended a run, or waits with it committed.
+  void NoteRunsCheckpoint(absl::Duration now);
+  // The session ends: from here no output leaves by comparison.
+  void EndLockstep();
   // Replicating: asks for the next checkpoint while this one is on its way.
   void RequestWhileReplicating();
   void SuspendedWhileReplicating(const event::Suspended& e);
@@ -296,6 +363,18 @@ class Protection {
   absl::Duration usual_suspend_;  // From requested to suspended.
   absl::Duration usual_copy_;     // From suspended to copied.
   uint64_t sessions_ = 0;
+  // Lockstep.
+  std::optional<lockstep::LockstepPolicy> lockstep_policy_;
+  StandbyGuest standby_guest_;
+  // What the policy has chosen for the checkpoint for which the guest was suspended last.
+  AfterCheckpoint after_ = AfterCheckpoint::kWaits;
+  bool comparing_ = false;
+  bool run_ended_ = false;    // By a checkpoint that is under way.
+  absl::Duration last_time_;  // That an event brought.
+  uint64_t lockstep_runs_ = 0;
+  uint64_t differences_ = 0;
+  std::string last_difference_;
+  std::string lockstep_refusal_;
   absl::Status last_error_;
 };
 

@@ -44,7 +44,7 @@ class ProtectionDriver::SourceRun : public CheckpointSource::Observer {
 
   void OnSeeding(std::shared_ptr<CheckpointReader> reader) override {
     driver_->uncommitted_[1].reader = std::move(reader);
-    driver_->Post(event::SeedingBegun{});
+    driver_->Post(event::SeedingBegun{driver_->Now()});
   }
   void OnSeedingProgress(uint64_t pages_sent, uint64_t) override {
     driver_->seeding_pages_sent_ = pages_sent;
@@ -68,6 +68,27 @@ class ProtectionDriver::SourceRun : public CheckpointSource::Observer {
 
  public:
   const std::unique_ptr<CheckpointSource> source;
+};
+
+// What comes of the guest's traffic, in lockstep.
+class ProtectionDriver::LockstepEvents : public GuestLockstep::Observer {
+ public:
+  explicit LockstepEvents(ProtectionDriver* driver) : driver_(driver) {}
+
+  void OnGuestInput(std::vector<TrafficFrame> frames) override { driver_->SendInput(std::move(frames)); }
+  void OnSequenceOffset(uint64_t epoch, const packet::SequenceOffset& offset) override {
+    if (driver_->link_ == nullptr) return;
+    replication::v1::PrimaryMessage message;
+    *message.mutable_sequence_offset() = ToMessage(epoch, offset);
+    // Taken, unless the link is closed: then nothing is compared from the next event on, and the standby is frozen.
+    (void)driver_->link_->link->SendTraffic(std::move(message));
+  }
+  void OnDifference(comparison::Difference difference) override {
+    driver_->Post(event::Difference{std::move(difference), driver_->Now()});
+  }
+
+ private:
+  ProtectionDriver* const driver_;
 };
 
 // One action. OK, or what failed.
@@ -159,7 +180,9 @@ struct ProtectionDriver::Executor {
     return absl::OkStatus();
   }
   absl::Status operator()(const action::SendCheckpoint& a) {
-    d.link_->link->SendCheckpoint(a.epoch, d.uncommitted_[a.epoch].reader, a.tell_when_sent);
+    d.link_->link->SendCheckpoint(
+        a.epoch, d.uncommitted_[a.epoch].reader, a.tell_when_sent,
+        a.after == protection::AfterCheckpoint::kRuns ? replication::v1::STANDBY_RUNS : replication::v1::STANDBY_WAITS);
     return absl::OkStatus();
   }
   absl::Status operator()(const action::CancelTransfer&) {
@@ -173,7 +196,24 @@ struct ProtectionDriver::Executor {
     return absl::OkStatus();
   }
   absl::Status operator()(const action::RequestCheckpoint& a) {
-    d.RequestCheckpoint(a.epoch);
+    d.RequestCheckpoint(a.epoch, a.with_standby_pages);
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const action::AddStandbyPages& a) {
+    d.source_->source->AddStandbyPages(a.epoch, std::exchange(d.standby_pages_, {}));
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const action::FollowEpoch& a) {
+    d.input_epoch_.reset();
+    if (a.after == protection::AfterCheckpoint::kRuns) d.input_epoch_ = a.epoch;
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const action::Compare& a) {
+    d.seams_.lockstep->OnStandbyRunning(a.epoch);
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const action::StopComparing&) {
+    d.seams_.lockstep->OnStandbyStopping();
     return absl::OkStatus();
   }
   absl::Status operator()(const action::PermitResume& a) {
@@ -190,7 +230,7 @@ struct ProtectionDriver::Executor {
     d.seams_.scheduler->Cancel(id);
     id = d.seams_.scheduler->After(a.delay, [driver = &d, timer = a.timer] {
       driver->timers_[timer] = Scheduler::kNoTimer;
-      driver->Post(event::TimerFired{timer});
+      driver->Post(event::TimerFired{timer, driver->Now()});
     });
     return absl::OkStatus();
   }
@@ -223,7 +263,13 @@ ProtectionDriver::ProtectionDriver(std::string protection, const protection::Con
       core_(config),
       egress_watch_(seams_.egress.get(), seams_.egress_watch) {
   ROMULUS_CHECK(!record_detail_.empty());
+  ROMULUS_CHECK(config.lockstep.has_value() == (seams_.lockstep != nullptr));
+  if (seams_.lockstep != nullptr) {
+    lockstep_events_ = std::make_unique<LockstepEvents>(this);
+    seams_.lockstep->SetObserver(lockstep_events_.get());
+  }
   open_session_.set_protection(protection_);
+  open_session_.set_stream_mode(config.lockstep.has_value() ? replication::v1::COLO : replication::v1::REMUS);
   open_session_.set_link_timeout_ms(static_cast<uint32_t>(absl::ToInt64Milliseconds(config.link_timeout)));
   open_session_.set_failover_policy(config.failover_policy == protection::FailoverPolicy::kOnLinkLoss
                                         ? replication::v1::ON_LINK_LOSS
@@ -326,8 +372,16 @@ void ProtectionDriver::OnMessage(const SecondaryMessage& message) {
       return Post(event::FenceReceived{message.fence().next_generation()});
     case SecondaryMessage::kStandbyFailed:
       return Post(event::StandbyFailed{message.standby_failed().reason()});
-    case SecondaryMessage::kHeartbeat:
     case SecondaryMessage::kDirtyPageList:
+      return OnDirtyPageList(message.dirty_page_list());
+    case SecondaryMessage::kStandbyRunning:
+      return Post(event::StandbyRunning{message.standby_running().epoch(), Now()});
+    case SecondaryMessage::kStandbyOutput:
+      return OnStandbyOutput(message.standby_output());
+    case SecondaryMessage::kLockstepRefused:
+      return Post(
+          event::LockstepRefused{message.lockstep_refused().epoch(), message.lockstep_refused().reason(), Now()});
+    case SecondaryMessage::kHeartbeat:
     case SecondaryMessage::kResendCheckpoint:
     case SecondaryMessage::BODY_NOT_SET:
       return Post(event::PeerMisbehaved{absl::StrCat("message of kind ", static_cast<int>(message.body_case()))});
@@ -348,12 +402,67 @@ void ProtectionDriver::OnLinkClosed(LinkSession* session, absl::Status status) {
   }
 }
 
-void ProtectionDriver::RequestCheckpoint(uint64_t epoch) {
-  requests_made_[epoch].due = Now();
-  const auto go = [this, epoch] {
+void ProtectionDriver::OnDirtyPageList(const replication::v1::DirtyPageList& list) {
+  if (!page_lists_.has_value()) {
+    return Post(event::PeerMisbehaved{
+        absl::StrCat("DirtyPageList of checkpoint ", list.epoch(), ", which was not asked for or has come")});
+  }
+  const absl::Status status = page_lists_->Add(list);
+  if (!status.ok()) {
+    page_lists_.reset();
+    return Post(event::PeerMisbehaved{std::string(status.message())});
+  }
+  if (!page_lists_->complete()) return;
+  standby_pages_ = page_lists_->Take();
+  page_lists_.reset();
+  Post(event::StandbyPagesListed{list.epoch()});
+}
+
+void ProtectionDriver::OnStandbyOutput(const replication::v1::StandbyOutput& output) {
+  const absl::Status status = CheckTraffic(output.frames());
+  if (!status.ok() || seams_.lockstep == nullptr) {
+    return Post(event::PeerMisbehaved{status.ok() ? "StandbyOutput in a session whose standby waits"
+                                                  : std::string(status.message())});
+  }
+  standby_output_frames_ += static_cast<uint64_t>(output.frames_size());
+  seams_.lockstep->OnStandbyOutput(output);
+}
+
+void ProtectionDriver::SendInput(std::vector<TrafficFrame> frames) {
+  if (!input_epoch_.has_value() || link_ == nullptr) return;
+  uint64_t dropped = 0;
+  while (true) {
+    replication::v1::PrimaryMessage message;
+    replication::v1::StandbyInput& input = *message.mutable_standby_input();
+    input.set_epoch(*input_epoch_);
+    if (!TakeTraffic(frames, input.mutable_frames())) break;
+    const auto count = static_cast<uint64_t>(input.frames_size());
+    (link_->link->SendTraffic(std::move(message)) ? standby_input_frames_ : dropped) += count;
+  }
+  if (dropped == 0) return;
+  standby_input_dropped_ += dropped;
+  Post(event::Difference{{comparison::DifferenceReason::kBound,
+                          absl::StrCat(dropped, " frames found no room on their way to the standby")},
+                         Now()});
+}
+
+void ProtectionDriver::RequestCheckpoint(uint64_t epoch, bool with_standby_pages) {
+  Request& request = requests_made_[epoch];
+  request.due = Now();
+  request.in_lockstep = with_standby_pages;
+  const auto go = [this, epoch, with_standby_pages] {
     requests_made_[epoch].asked = Now();
     PauseWatchingEgress();
-    source_->source->RequestCheckpoint(epoch, /*with_standby_pages=*/false);
+    if (with_standby_pages) {
+      seams_.lockstep->OnStandbyStopping();
+      const replication::v1::DomainDescription& domain = open_session_.domain();
+      page_lists_.emplace(epoch,
+                          domain.gpfn_count() > 0 ? domain.gpfn_count() : GuestFrameBound(domain.memory_max_kib()));
+      replication::v1::PrimaryMessage message;
+      message.mutable_suspend_standby()->set_epoch(epoch);
+      link_->link->Send(std::move(message));
+    }
+    source_->source->RequestCheckpoint(epoch, with_standby_pages);
   };
   if (seams_.pause_turns == nullptr) return go();
   turn_ = seams_.pause_turns->Ask(usual_pause_, go);
@@ -367,6 +476,7 @@ void ProtectionDriver::OnCaptured(CheckpointSource::Captured captured) {
   if (captured.reader != nullptr) checkpoint.reader = std::move(captured.reader);
   checkpoint.captured_at = Now();
   dirty_pages_last_ = captured.dirty_pages;
+  standby_pages_last_ = captured.standby_pages;
   captured_pages_bytes_ = captured.captured_pages_bytes;
   oversized_ = captured.oversized_checkpoints;
   checkpoint.captured = std::move(captured);
@@ -383,6 +493,9 @@ void ProtectionDriver::ForgetSession() {
   unreleased_.clear();
   epoch_started_.clear();
   requests_made_.clear();
+  page_lists_.reset();
+  standby_pages_.clear();
+  input_epoch_.reset();
   commits_.clear();
   sent_bytes_committed_ = 0;
   oversized_before_ += std::exchange(oversized_, 0);
@@ -433,7 +546,8 @@ void ProtectionDriver::NoteRelease(uint64_t epoch) {
       bytes_.Add(static_cast<int64_t>(trace.bytes));
       wire_bytes_.Add(static_cast<int64_t>(trace.wire_bytes));
       Post(event::EpochMeasured{trace.epoch,
-                                {trace.ran, trace.parts.to_suspended(), trace.copy, trace.pause, trace.output_delay}});
+                                {trace.ran, trace.parts.to_suspended(), trace.copy, trace.pause, trace.output_delay},
+                                request.in_lockstep});
     }
     pause_.Add(absl::ToInt64Nanoseconds(trace.pause));
     pause_parts_.Add(trace.parts);
@@ -511,6 +625,11 @@ ProtectionDriver::Status ProtectionDriver::status() {
         static_cast<double>(commits_.size() - 1) / absl::ToDoubleSeconds(commits_.back() - commits_.front());
   }
   status.seeding_pages_sent = seeding_pages_sent_;
+  status.standby_input_frames = standby_input_frames_;
+  status.standby_input_dropped = standby_input_dropped_;
+  status.standby_output_frames = standby_output_frames_;
+  status.standby_pages_last = standby_pages_last_;
+  if (seams_.lockstep != nullptr) status.comparison = seams_.lockstep->statistics();
   if (!last_error_.ok()) status.last_error_age = Now() - last_error_at_;
   egress_watch_.Look(Now());
   status.egress = egress_watch_.statistics();

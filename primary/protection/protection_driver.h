@@ -13,12 +13,15 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "common/link/replication_link.h"
+#include "common/link/traffic_messages.h"
 #include "common/loop/scheduler.h"
 #include "common/ownership/generation_store.h"
+#include "common/stream/dirty_page_list.h"
 #include "netbuf/egress_buffer.h"
 #include "primary/checkpoint_source.h"
 #include "primary/protection/egress_watch.h"
 #include "primary/protection/epoch_trace.h"
+#include "primary/protection/guest_lockstep.h"
 #include "primary/protection/pause_spreads.h"
 #include "primary/protection/pause_turns.h"
 #include "primary/protection/protection.h"
@@ -41,6 +44,8 @@ class ProtectionDriver {
     std::function<std::unique_ptr<PrimaryLink>()> new_link;
     std::function<std::unique_ptr<CheckpointSource>()> new_source;
     std::unique_ptr<GuestControl> guest;
+    // With Config::lockstep, and only then: its buffer is, or is behind, `egress`.
+    std::unique_ptr<GuestLockstep> lockstep;
     std::unique_ptr<EgressBuffer> egress;
     EgressWatch::Options egress_watch;
     PauseTurns* pause_turns = nullptr;  // Of the host; outlives the driver. Null: its guest is paused when it is due.
@@ -62,10 +67,9 @@ class ProtectionDriver {
   using Done = std::function<void(absl::Status)>;
 
   // `protection`: the resource name, the key in the store. `open_session` is what a session is opened with; interval,
-  // timeout and policies come from `config`, its heartbeat_interval_ms, domain and host from the caller, its codecs from
-  // the link.
-  // `record_detail` is kept in the store while the protection lives, and emptied when it has ended: a record with
-  // detail is a protection to be recovered after a restart. It must not be empty.
+  // timeout, stream mode and policies come from `config`, its heartbeat_interval_ms, domain and host from the caller,
+  // its codecs from the link. `record_detail` is kept in the store while the protection lives, and emptied when it has
+  // ended: a record with detail is a protection to be recovered after a restart. It must not be empty.
   ProtectionDriver(std::string protection, const protection::Config& config,
                    const replication::v1::OpenSession& open_session, std::string record_detail, Seams seams,
                    Observer* observer);
@@ -112,6 +116,12 @@ class ProtectionDriver {
     uint64_t oversized_checkpoints = 0;  // Over all sessions: that did not fit into the staging bound.
     uint64_t seeding_pages_sent = 0;
     absl::Duration last_error_age;  // Since core.last_error has changed.
+    // Lockstep: copies of frames, over all sessions.
+    uint64_t standby_input_frames = 0;  // That have entered the guest, and were sent to the standby.
+    uint64_t standby_input_dropped = 0;
+    uint64_t standby_output_frames = 0;  // That the standby sent.
+    uint64_t standby_pages_last = 0;     // In the last checkpoint for the standby's sake alone.
+    comparison::OutputComparison::Statistics comparison;
     EgressBuffer::Statistics egress;
     std::vector<HoldTimeMeter::Spread> egress_times_held;  // By vif, as in egress.vifs.
   };
@@ -127,6 +137,7 @@ class ProtectionDriver {
  private:
   class LinkSession;
   class SourceRun;
+  class LockstepEvents;
   struct Executor;
 
   void Post(protection::event::Event event);
@@ -135,7 +146,10 @@ class ProtectionDriver {
   void OnMessage(const replication::v1::SecondaryMessage& message);
   void OnCaptured(CheckpointSource::Captured captured);
   void OnLinkClosed(LinkSession* session, absl::Status status);
-  void RequestCheckpoint(uint64_t epoch);
+  void RequestCheckpoint(uint64_t epoch, bool with_standby_pages);
+  void OnDirtyPageList(const replication::v1::DirtyPageList& list);
+  void OnStandbyOutput(const replication::v1::StandbyOutput& output);
+  void SendInput(std::vector<TrafficFrame> frames);
   void DropLater(std::shared_ptr<void> object);
   void ForgetSession();
   void CancelReaders();
@@ -182,6 +196,16 @@ class ProtectionDriver {
   };
   std::map<uint64_t, Uncommitted> uncommitted_;  // By epoch.
 
+  // Lockstep.
+  std::unique_ptr<LockstepEvents> lockstep_events_;  // With seams_.lockstep.
+  std::optional<DirtyPageListReader> page_lists_;    // From SuspendStandby until all of them have come.
+  PageRuns standby_pages_;                           // All of them, for AddStandbyPages.
+  std::optional<uint64_t> input_epoch_;              // Of what enters the guest, if the standby is to get it.
+  uint64_t standby_input_frames_ = 0;
+  uint64_t standby_input_dropped_ = 0;
+  uint64_t standby_output_frames_ = 0;
+  uint64_t standby_pages_last_ = 0;
+
   EgressWatch egress_watch_;
   Scheduler::TimerId egress_timer_ = Scheduler::kNoTimer;
   absl::Duration egress_period_;  // Until the next look.
@@ -195,6 +219,7 @@ class ProtectionDriver {
   struct Request {
     absl::Duration due;    // When the core wanted it,
     absl::Duration asked;  // and when the source was asked: when it was the guest's turn.
+    bool in_lockstep = false;  // The standby ran along.
   };
   std::map<uint64_t, Request> requests_made_;  // For the checkpoints of unreleased epochs.
   uint64_t sent_bytes_committed_ = 0;          // The link's, as of the last commit of this session.

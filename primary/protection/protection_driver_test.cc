@@ -32,10 +32,12 @@ class FakeLink final : public PrimaryLink {
  public:
   explicit FakeLink(Outside* outside) : outside_(outside) {}
   void Open(uint64_t, const replication::v1::OpenSession&, Observer* observer) override { outside_->link = observer; }
-  void SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader>, bool tell_when_sent) override {
+  void SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader>, bool tell_when_sent,
+                      replication::v1::AfterCheckpoint) override {
     if (tell_when_sent) outside_->told = epoch;
   }
   void Send(replication::v1::PrimaryMessage) override {}
+  bool SendTraffic(replication::v1::PrimaryMessage) override { return true; }
   void Close() override {}
   uint64_t sent_bytes() const override { return 0; }
 

@@ -10,6 +10,11 @@ Protection::Snapshot Protection::snapshot() const {
   snapshot.sessions = sessions_;
   snapshot.early_checkpoints = early_checkpoints_;
   snapshot.pacing = pacer_.snapshot();
+  snapshot.lockstep = std::holds_alternative<Runs>(standby_guest_);
+  snapshot.lockstep_runs = lockstep_runs_;
+  snapshot.differences = differences_;
+  snapshot.last_difference = last_difference_;
+  snapshot.lockstep_refusal = lockstep_refusal_;
   snapshot.last_error = last_error_;
   snapshot.config = config_;
   const Position position = this->position();
@@ -56,15 +61,16 @@ Protection::Position Protection::position() const {
 
 std::string Protection::state_name() const {
   struct Namer {
+    const StandbyGuest& guest;
     std::string operator()(const Idle&) { return "Idle"; }
     std::string operator()(const Attaching&) { return "Attaching"; }
     std::string operator()(const Connecting&) { return "Connecting"; }
     std::string operator()(const Seeding&) { return "Seeding"; }
     std::string operator()(const Capturing& s) {
-      return absl::StrCat(s.suspended ? "Capturing(" : "Suspending(", s.epoch, ")");
+      return absl::StrCat(s.suspended ? "Capturing(" : "Suspending(", s.epoch, Doing(guest), ")");
     }
     std::string operator()(const Replicating& s) { return absl::StrCat("Replicating(", s.epoch, Taking(s.next), ")"); }
-    std::string operator()(const Running& s) { return absl::StrCat("Running(", s.epoch, ")"); }
+    std::string operator()(const Running& s) { return absl::StrCat("Running(", s.epoch, Doing(guest), ")"); }
     std::string operator()(const StoppingSession& s) { return absl::StrCat("StoppingSession(", For(s.aftermath), ")"); }
     std::string operator()(const Unwinding& s) { return absl::StrCat("Unwinding(", For(s.aftermath), ")"); }
     std::string operator()(const BackingOff&) { return "BackingOff"; }
@@ -72,6 +78,12 @@ std::string Protection::state_name() const {
       return absl::StrCat("Fenced(", s.generation, s.confirmed ? ")" : ", unconfirmed)");
     }
     std::string operator()(const Ended& s) { return s.why.ok() ? "Ended" : "Failed"; }
+    static const char* Doing(const StandbyGuest& guest) {
+      if (std::holds_alternative<Starts>(guest)) return ", standby starts";
+      if (std::holds_alternative<Runs>(guest)) return ", standby runs";
+      if (auto* suspends = std::get_if<Suspends>(&guest)) return suspends->listed ? ", pages listed" : ", both";
+      return "";
+    }
     static const char* Taking(Next next) {
       switch (next) {
         case Next::kNone:
@@ -99,7 +111,7 @@ std::string Protection::state_name() const {
       return "";
     }
   };
-  return std::visit(Namer{}, state_);
+  return std::visit(Namer{standby_guest_}, state_);
 }
 
 }  // namespace romulus::protection

@@ -8,6 +8,8 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "primary/comparison/comparison_types.h"
+#include "primary/lockstep/lockstep_policy.h"
 #include "primary/protection/pacer.h"
 
 // What the primary's decision core (protection.h) is told and what it asks for: plain values.
@@ -17,11 +19,15 @@ namespace romulus::protection {
 enum class LossPolicy { kRunUnprotected, kHoldOutput, kPauseGuest };
 enum class FailoverPolicy { kByRequest, kOnLinkLoss };
 
+using lockstep::AfterCheckpoint;
+
 struct Config {
   Pacing pacing;
   absl::Duration link_timeout = absl::Seconds(3);
   LossPolicy loss_policy = LossPolicy::kRunUnprotected;
   FailoverPolicy failover_policy = FailoverPolicy::kByRequest;
+  // Sessions are opened in stream mode COLO: the standby runs along as long as that pays. No value: it always waits.
+  std::optional<lockstep::LockstepSettings> lockstep;
 };
 
 // Names a control request until it is answered by the action Reply.
@@ -32,6 +38,7 @@ enum class Timer {
   kEpoch,      // Time to take the next checkpoint.
   kBoundary,   // A guest suspended for its next checkpoint has been copied, and the commit before has not come.
   kCommit,     // The secondary lives but does not commit.
+  kStandby,    // Lockstep: the secondary lives, but its standby is neither suspended nor run.
   kStop,       // The secondary lives but does not answer StopSession.
   kEnforce,    // An operation on the guest or its output failed: try it again.
 };
@@ -80,7 +87,9 @@ struct FenceReceived {
 struct PeerMisbehaved {
   std::string what;
 };
-struct SeedingBegun {};
+struct SeedingBegun {
+  absl::Duration now;
+};
 struct Suspended {
   uint64_t epoch = 0;
   absl::Duration now;
@@ -99,13 +108,36 @@ struct SourceEnded {
 struct EpochMeasured {
   uint64_t epoch = 0;
   PacedEpoch measured;
+  bool in_lockstep = false;  // Its output could leave by comparison, too.
 };
 // The guest's output that stands behind no mark fills a vif's buffer to the high-water mark. May come again and again.
 struct OutputPressure {
   absl::Duration now;
 };
+// Lockstep: from the secondary. The standby runs along from checkpoint `epoch`.
+struct StandbyRunning {
+  uint64_t epoch = 0;
+  absl::Duration now;
+};
+// Instead: it waits.
+struct LockstepRefused {
+  uint64_t epoch = 0;
+  std::string reason;
+  absl::Duration now;
+};
+// All of DirtyPageList(epoch), which was asked for, has come, and is well formed.
+struct StandbyPagesListed {
+  uint64_t epoch = 0;
+};
+// The comparison has found that the guests' output differs, or can't tell that it does not: none of what is held leaves
+// before the next commit.
+struct Difference {
+  comparison::Difference what;
+  absl::Duration now;
+};
 struct TimerFired {
   Timer timer;
+  absl::Duration now;
 };
 struct DeleteRequested {
   RequestId request = 0;
@@ -146,8 +178,9 @@ struct Continued {
 
 using Event =
     std::variant<Start, EgressAttached, SessionAccepted, LinkClosed, CheckpointSent, Commit, SessionStopped,
-                 StandbyFailed, FenceReceived, PeerMisbehaved, SeedingBegun, Suspended, Captured, SourceEnded, EpochMeasured,
-                 OutputPressure, TimerFired, DeleteRequested, FenceRequested, UpdateRequested, EffectFailed, Continued>;
+                 StandbyFailed, FenceReceived, PeerMisbehaved, SeedingBegun, Suspended, Captured, SourceEnded,
+                 EpochMeasured, OutputPressure, StandbyRunning, LockstepRefused, StandbyPagesListed, Difference,
+                 TimerFired, DeleteRequested, FenceRequested, UpdateRequested, EffectFailed, Continued>;
 
 }  // namespace event
 
@@ -191,13 +224,31 @@ struct SendFenced {
 struct SendCheckpoint {
   uint64_t epoch = 0;
   bool tell_when_sent = false;  // With CheckpointSent.
+  AfterCheckpoint after = AfterCheckpoint::kWaits;
 };
 // The checkpoint being sent, and one waiting behind it, shall never become whole: cancels their readers.
 struct CancelTransfer {};
 struct StartSource {};
 struct RequestCheckpoint {
   uint64_t epoch = 0;
+  // The standby runs along: SuspendStandby goes at the same moment, and StandbyPagesListed will come.
+  bool with_standby_pages = false;
 };
+// The pages of StandbyPagesListed(epoch) go to the source.
+struct AddStandbyPages {
+  uint64_t epoch = 0;
+};
+// Lockstep: what enters the guest from here on, it gets after checkpoint `epoch`. kRuns: the standby is to get it, too.
+struct FollowEpoch {
+  uint64_t epoch = 0;
+  AfterCheckpoint after = AfterCheckpoint::kWaits;
+};
+// Lockstep: output is released by comparison with what the standby sends that runs from checkpoint `epoch`...
+struct Compare {
+  uint64_t epoch = 0;
+};
+// ...until the next Compare, or this.
+struct StopComparing {};
 struct PermitResume {
   uint64_t epoch = 0;
 };
@@ -218,10 +269,11 @@ struct Continue {
   Milestone milestone;
 };
 
-using Action = std::variant<AttachEgress, OpenEpoch, ReleaseEpoch, NoteCommit, PassThrough, DiscardHeld, DetachEgress,
-                            PauseGuest, UnpauseGuest, WriteRecord, OpenLink, CloseLink, SendStopSession, SendFenced,
-                            SendCheckpoint, CancelTransfer, StartSource, RequestCheckpoint, PermitResume, StopSource,
-                            ArmTimer, CancelTimer, Reply, Continue>;
+using Action =
+    std::variant<AttachEgress, OpenEpoch, ReleaseEpoch, NoteCommit, PassThrough, DiscardHeld, DetachEgress, PauseGuest,
+                 UnpauseGuest, WriteRecord, OpenLink, CloseLink, SendStopSession, SendFenced, SendCheckpoint,
+                 CancelTransfer, StartSource, RequestCheckpoint, AddStandbyPages, FollowEpoch, Compare, StopComparing,
+                 PermitResume, StopSource, ArmTimer, CancelTimer, Reply, Continue>;
 
 }  // namespace action
 
