@@ -47,8 +47,8 @@ class StandbyRegistry::RefusedLink final : public SecondaryLink::Observer {
     link_->Close(why);
   }
   void OnMessage(const replication::v1::PrimaryMessage&) override {}
-  void OnSeeded(std::string) override {}
-  void OnCheckpoint(uint64_t, CheckpointBytes) override {}
+  void OnSeeded(std::string, replication::v1::AfterCheckpoint) override {}
+  void OnCheckpoint(uint64_t, CheckpointBytes, replication::v1::AfterCheckpoint) override {}
   void OnClosed(absl::Status) override {
     // Not from within the link's own callback.
     auto self = registry_->refused_.extract(this);

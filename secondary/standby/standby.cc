@@ -131,6 +131,7 @@ void Standby::On(const event::LinkClosed& e) {
     kept->deferred = false;
     Do(action::DropArrived{});
   }
+  Freeze(*kept);
   if (AwaitingFence* awaiting = in<AwaitingFence>()) {
     if (awaiting->primary_fenced || activate) {
       return BeginActivation(awaiting->generation, std::move(awaiting->requests));
@@ -148,7 +149,10 @@ void Standby::ProtocolBroken(const std::string& what) {
   CloseLink(last_error_);
   Do(action::DropArrived{});
   if (in<Preparing>() || in<Seeding>()) return Discard(ToFailed{});
-  if (Ready* kept = ready()) kept->deferred = false;
+  if (Ready* kept = ready()) {
+    kept->deferred = false;
+    Freeze(*kept);
+  }
   if (in<AwaitingFence>()) AbandonFence(absl::FailedPreconditionError(Text(last_error_)));
 }
 
@@ -163,6 +167,7 @@ void Standby::On(const event::StopSession& e) {
     if (!in<Ready>()) return Discard(ToFailed{});
     in<Ready>()->deferred = false;
     Do(action::DropArrived{});
+    Freeze(*in<Ready>());
     return;
   }
   if (e.generation != session_.generation) return ProtocolBroken("StopSession of another generation");
@@ -190,15 +195,15 @@ void Standby::On(const event::Prepared& e) {
   Do(action::SendAccepted{});
 }
 
-void Standby::On(const event::Seeded&) {
+void Standby::On(const event::Seeded& e) {
   if (!in<Seeding>()) {
     if (in<Preparing>() || ready() != nullptr) return ProtocolBroken("checkpoint 1 twice, or before SessionAccepted");
     Do(action::DropArrived{});
     return;
   }
-  state_ = Ready{1, 1, false, std::nullopt};
-  Do(action::Apply{1});
-  Do(action::SendCommit{1});
+  if (!Allows(e.after)) return;
+  state_ = Ready{1, 1};
+  Take(*in<Ready>(), 1, e.after == After::kRun);
 }
 
 void Standby::On(const event::CheckpointArrived& e) {
@@ -211,7 +216,12 @@ void Standby::On(const event::CheckpointArrived& e) {
   if (kept->deferred || e.epoch != kept->committed + 1) {
     return ProtocolBroken(absl::StrCat("checkpoint ", e.epoch, " after ", kept->committed));
   }
+  if (kept->guest != Guest::kWaits && kept->guest != Guest::kSuspended) {
+    return ProtocolBroken(absl::StrCat("checkpoint ", e.epoch, " while the standby runs along and is not suspended"));
+  }
+  if (!Allows(e.after)) return;
   kept->deferred = true;
+  kept->deferred_runs = e.after == After::kRun;
   TakeDeferred(*kept);
 }
 
@@ -229,8 +239,66 @@ void Standby::TakeDeferred(Ready& ready) {
   if (!ready.deferred || ready.committed - ready.applied >= kUnappliedCheckpointsMax) return;
   ready.deferred = false;
   ++ready.committed;
-  Do(action::Apply{ready.committed});
-  Do(action::SendCommit{ready.committed});
+  Take(ready, ready.committed, ready.deferred_runs);
+}
+
+void Standby::Take(Ready& ready, uint64_t epoch, bool runs) {
+  ready.guest = runs ? Guest::kStarts : Guest::kWaits;
+  Do(action::Apply{epoch, runs});
+  Do(action::SendCommit{epoch});
+}
+
+// ---- lockstep ----
+
+bool Standby::Allows(After after) {
+  if (after == After::kWait || (after == After::kRun && session_.lockstep)) return true;
+  ProtocolBroken(after == After::kRun ? "STANDBY_RUNS in a session whose stream mode is not COLO"
+                                      : "CheckpointTrailer.after is of no known kind");
+  return false;
+}
+
+void Standby::On(const event::SuspendStandby& e) {
+  if (in<Preparing>() || in<Seeding>()) return ProtocolBroken("SuspendStandby before the first copy was complete");
+  Ready* kept = ready();
+  if (kept == nullptr || !link_.has_value()) return;
+  if (kept->guest != Guest::kRuns || e.epoch != kept->committed + 1) {
+    return ProtocolBroken(absl::StrCat("SuspendStandby for checkpoint ", e.epoch, " in ", state_name()));
+  }
+  kept->guest = Guest::kSuspending;
+  Do(action::SuspendTarget{e.epoch});
+}
+
+void Standby::On(const event::Running& e) {
+  Ready* kept = ready();
+  if (kept == nullptr || kept->guest == Guest::kFrozen) return;
+  ROMULUS_CHECK(kept->guest == Guest::kStarts && e.epoch == kept->committed);
+  kept->guest = Guest::kRuns;
+  Do(action::SendStandbyRunning{e.epoch});
+}
+
+void Standby::On(const event::LockstepRefused& e) {
+  Ready* kept = ready();
+  if (kept == nullptr || kept->guest == Guest::kFrozen) return;
+  ROMULUS_CHECK(kept->guest == Guest::kStarts && e.epoch == kept->committed);
+  kept->guest = Guest::kWaits;
+  lockstep_refusal_ = Text(e.why);
+  Do(action::SendLockstepRefused{e.epoch, lockstep_refusal_});
+}
+
+void Standby::On(const event::Suspended& e) {
+  Ready* kept = ready();
+  if (kept == nullptr || kept->guest == Guest::kFrozen) return;
+  ROMULUS_CHECK(kept->guest == Guest::kSuspending && e.epoch == kept->committed + 1);
+  kept->guest = Guest::kSuspended;
+  Do(action::SendDirtyPages{e.epoch});
+}
+
+// Its input has ended, and its timers must not run without it. From here only an activation, which goes on from its own
+// state, or the end.
+void Standby::Freeze(Ready& ready) {
+  if (ready.guest == Guest::kWaits || ready.guest == Guest::kFrozen) return;
+  ready.guest = Guest::kFrozen;
+  Do(action::FreezeTarget{});
 }
 
 void Standby::On(const event::Broken& e) {

@@ -25,7 +25,11 @@ namespace romulus::standby {
 //  Prepared          !            accepted   !          !              !              !           !        -
 //  Seeded            -            protocol   commit 1   protocol       protocol       -           -        -
 //  CheckpointArrived -            protocol   protocol   apply, commit  apply, commit  -           -        -
+//  SuspendStandby    -            protocol   protocol   runs: suspend, runs: suspend, -           -        -
+//                                                       else protocol  else protocol
 //  Applied           -            -          -          window         window         -           -        -
+//  Running, Refused, -            -          -          tell the       tell the       -           -        -
+//  Suspended                                            primary        primary
 //  Broken            !            discard    discard    discard, tell  discard, tell  (Activated  -        -
 //                                                       the primary                   says it)
 //  StopSession       -            discard    discard    discard        discard        -           -        -
@@ -34,6 +38,29 @@ namespace romulus::standby {
 //  Delete            forget       refuse     refuse     link dead:     refuse         refuse      forget   join
 //                                                       discard
 // A session of a generation that is too low is refused with ABORTED in every state.
+//
+// Lockstep (Offer::lockstep). What the standby's guest does, in Standby and AwaitingFence:
+//
+//   waits       checkpoint `committed` is what an activation resumes, exactly
+//   starts      checkpoint `committed` was handed over to be run from, and is not known to run (or be refused) yet
+//   runs        it runs along: its own state is what an activation goes on from, as in all that follow
+//   suspending  SuspendStandby(committed + 1) came
+//   suspended   ...and its list of pages has been sent: the next is checkpoint committed + 1
+//   frozen      the session has ended while it was none that waits: only an activation or the end can follow
+//
+//               waits            starts           runs             suspending       suspended        frozen
+//  SuspendStandby  protocol      protocol         suspending       protocol         protocol         -
+//  Checkpoint   apply            protocol         protocol         protocol         apply            -
+//  Running      !                runs, tell       !                !                !                -
+//  Refused      !                waits, tell      !                !                !                -
+//  Suspended    !                !                !                suspended, list  !                -
+//  link gone    stays            frozen           frozen           frozen           frozen           -
+//  Activate, StopSession, Delete and everything else: as of a standby that waits
+//
+// The target keeps the other half of the promise: of a guest that has run along since the last checkpoint that was
+// handed over, it activates that guest's own state. Since output may have left by comparison with that guest, a
+// checkpoint that it has run away from is never applied again. A checkpoint that has not been handed over is not
+// committed, and has no part in an activation, however much of it has come.
 class Standby {
  public:
   Standby();
@@ -55,11 +82,16 @@ class Standby {
   };
   struct Preparing {};
   struct Seeding {};
-  struct Ready {  // Standby(n): checkpoint `committed` is what an activation would resume.
+  // Lockstep: what the guest does; above.
+  enum class Guest { kWaits, kStarts, kRuns, kSuspending, kSuspended, kFrozen };
+  // Standby(n): checkpoint `committed`, or what its guest has become since, is what an activation resumes.
+  struct Ready {
     uint64_t committed = 0;
     uint64_t applied = 0;
+    Guest guest = Guest::kWaits;
     // A verified checkpoint waits, unacknowledged, for room in the target's queue.
     bool deferred = false;
+    bool deferred_runs = false;  // It is to be run from.
     // The primary has said Fenced after nobody waited for it any more: it never runs the guest again.
     std::optional<uint64_t> fenced_by_primary;
   };
@@ -97,6 +129,8 @@ class Standby {
     uint64_t committed_epoch = 0;
     uint64_t applied_epoch = 0;  // Of the committed ones; the rest waits in the target's queue.
     bool link_alive = false;
+    bool runs_along = false;       // The guest runs, beside its primary.
+    std::string lockstep_refusal;  // Why it could not, the last time that it could not.
     absl::Status last_error;
   };
   Snapshot snapshot() const;
@@ -122,6 +156,10 @@ class Standby {
   void On(const event::Discarded&);
   void On(const event::Seeded&);
   void On(const event::CheckpointArrived&);
+  void On(const event::SuspendStandby&);
+  void On(const event::Running&);
+  void On(const event::LockstepRefused&);
+  void On(const event::Suspended&);
   void On(const event::StopSession&);
   void On(const event::Fenced&);
   void On(const event::PeerMisbehaved&);
@@ -147,6 +185,12 @@ class Standby {
   void BeginActivation(uint64_t generation, std::vector<RequestId> requests);
   void AbandonFence(absl::Status why);
   void TakeDeferred(Ready& ready);
+  // Whether `after` can be done in this session; if not, the protocol is broken.
+  bool Allows(After after);
+  // Hands checkpoint `epoch` over, and says so.
+  void Take(Ready& ready, uint64_t epoch, bool runs);
+  // The session is over and the standby is kept.
+  void Freeze(Ready& ready);
   Ready* ready();
   bool has_target() const;
   void ReplyAll(const std::vector<RequestId>& requests, const absl::Status& status);
@@ -164,6 +208,7 @@ class Standby {
   std::optional<PendingActivation> pending_activation_;
   std::vector<RequestId> pending_forget_;
   bool shutting_down_ = false;
+  std::string lockstep_refusal_;
   absl::Status last_error_;
 };
 

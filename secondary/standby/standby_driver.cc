@@ -4,6 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
+#include "common/link/traffic_messages.h"
+#include "common/stream/dirty_page_list.h"
 
 namespace romulus {
 
@@ -11,6 +13,26 @@ namespace event = standby::event;
 namespace action = standby::action;
 using replication::v1::PrimaryMessage;
 using replication::v1::SecondaryMessage;
+
+namespace {
+
+standby::After ToAfter(replication::v1::AfterCheckpoint after) {
+  switch (after) {
+    case replication::v1::AFTER_CHECKPOINT_UNSPECIFIED:
+    case replication::v1::STANDBY_WAITS:
+      return standby::After::kWait;
+    case replication::v1::STANDBY_RUNS:
+      return standby::After::kRun;
+    default:
+      return standby::After::kUnknown;
+  }
+}
+
+// What the guest may send until it is known here that it runs.
+constexpr size_t kEarlyOutputBytesMax = 4 << 20;
+constexpr size_t kEarlyOutputFramesMax = 4096;
+
+}  // namespace
 
 // One link, from its offer to OnClosed. Once it is not the driver's present link any more, what comes from it is stale.
 class StandbyDriver::LinkSession : public SecondaryLink::Observer {
@@ -22,15 +44,15 @@ class StandbyDriver::LinkSession : public SecondaryLink::Observer {
   void OnMessage(const PrimaryMessage& message) override {
     if (present()) driver_->OnMessage(message);
   }
-  void OnSeeded(std::string tail) override {
+  void OnSeeded(std::string tail, replication::v1::AfterCheckpoint after) override {
     if (!present()) return;
     driver_->arrived_ = std::move(tail);
-    driver_->Post(event::Seeded{});
+    driver_->Post(event::Seeded{ToAfter(after)});
   }
-  void OnCheckpoint(uint64_t epoch, CheckpointBytes bytes) override {
+  void OnCheckpoint(uint64_t epoch, CheckpointBytes bytes, replication::v1::AfterCheckpoint after) override {
     if (!present()) return;
     driver_->arrived_ = std::move(bytes);
-    driver_->Post(event::CheckpointArrived{epoch});
+    driver_->Post(event::CheckpointArrived{epoch, ToAfter(after)});
   }
   void OnClosed(absl::Status status) override { driver_->OnLinkClosed(id, std::move(status)); }
 
@@ -53,6 +75,10 @@ class StandbyDriver::TargetRun : public CheckpointTarget::Observer {
     if (!present()) return;
     driver_->seed_sink_ = std::move(seed_sink);
     driver_->domid_ = domid;
+    if (status.ok() && driver_->session_.stream_mode() == replication::v1::COLO) {
+      driver_->traffic_ =
+          std::make_shared<TrafficRun>(driver_, driver_->seams_.new_traffic(driver_->session_.domain(), domid));
+    }
     driver_->Post(event::Prepared{std::move(status)});
   }
   void OnApplied(uint64_t epoch) override {
@@ -60,9 +86,18 @@ class StandbyDriver::TargetRun : public CheckpointTarget::Observer {
     driver_->unapplied_bytes_.erase(driver_->unapplied_bytes_.begin(), driver_->unapplied_bytes_.upper_bound(epoch));
     driver_->Post(event::Applied{epoch});
   }
-  void OnRunning(uint64_t) override { ROMULUS_CHECK(false); }
-  void OnSuspended(uint64_t, PageRuns) override { ROMULUS_CHECK(false); }
-  void OnLockstepRefused(uint64_t, absl::Status) override { ROMULUS_CHECK(false); }
+  void OnRunning(uint64_t epoch) override {
+    if (present()) driver_->Post(event::Running{epoch});
+  }
+  void OnSuspended(uint64_t epoch, PageRuns dirty) override {
+    if (!present()) return;
+    driver_->dirty_pages_last_ = CountPages(dirty);
+    driver_->dirty_pages_ = std::move(dirty);
+    driver_->Post(event::Suspended{epoch});
+  }
+  void OnLockstepRefused(uint64_t epoch, absl::Status why) override {
+    if (present()) driver_->Post(event::LockstepRefused{epoch, std::move(why)});
+  }
   void OnBroken(absl::Status status) override {
     if (present()) driver_->Post(event::Broken{std::move(status)});
   }
@@ -83,6 +118,24 @@ class StandbyDriver::TargetRun : public CheckpointTarget::Observer {
  private:
   bool present() const { return driver_->target_.get() == this; }
   StandbyDriver* const driver_;
+};
+
+// The traffic of one target.
+class StandbyDriver::TrafficRun : public StandbyTraffic::Observer {
+ public:
+  TrafficRun(StandbyDriver* driver, std::unique_ptr<StandbyTraffic> traffic)
+      : driver_(driver), traffic(std::move(traffic)) {
+    this->traffic->Start(this);
+  }
+  void OnOutput(std::vector<TrafficFrame> frames) override {
+    if (driver_->traffic_.get() == this) driver_->OnOutput(std::move(frames));
+  }
+
+ private:
+  StandbyDriver* const driver_;
+
+ public:
+  const std::unique_ptr<StandbyTraffic> traffic;
 };
 
 // One action. OK, or what failed.
@@ -153,17 +206,57 @@ struct StandbyDriver::Executor {
   }
   absl::Status operator()(const action::PrepareTarget&) {
     d.target_ = std::make_shared<TargetRun>(&d, d.seams_.new_target());
-    d.target_->target->Prepare(d.session_.domain(), /*lockstep=*/false, d.target_.get());
+    d.target_->target->Prepare(d.session_.domain(), d.session_.stream_mode() == replication::v1::COLO, d.target_.get());
     return absl::OkStatus();
   }
   absl::Status operator()(const action::Apply& a) {
     CheckpointBytes bytes = std::exchange(d.arrived_, {});
+    const AfterCheckpoint after = a.run ? AfterCheckpoint::kRun : AfterCheckpoint::kWait;
+    d.StopTraffic();
+    if (d.traffic_ != nullptr) {
+      d.input_.OnCheckpoint(a.epoch);
+      d.traffic_->traffic->OnCheckpoint();
+      if (a.run) d.output_epoch_ = a.epoch;
+    }
     if (a.epoch == 1) {
-      d.target_->target->FinishSeeding(bytes.ToString(), AfterCheckpoint::kWait);
+      d.target_->target->FinishSeeding(bytes.ToString(), after);
     } else {
       d.unapplied_bytes_[a.epoch] = bytes.size();
-      d.target_->target->Apply(a.epoch, std::move(bytes), AfterCheckpoint::kWait);
+      d.target_->target->Apply(a.epoch, std::move(bytes), after);
     }
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const action::SuspendTarget& a) {
+    d.input_.OnStopped();
+    d.target_->target->Suspend(a.epoch);
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const action::FreezeTarget&) {
+    d.StopTraffic();
+    d.target_->target->Freeze();
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const action::SendDirtyPages& a) {
+    d.StopTraffic();
+    for (replication::v1::DirtyPageList& list : DirtyPageListsOf(a.epoch, std::exchange(d.dirty_pages_, {}))) {
+      SendMessage([&](SecondaryMessage& message) { *message.mutable_dirty_page_list() = std::move(list); });
+    }
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const action::SendStandbyRunning& a) {
+    SendMessage([&](SecondaryMessage& message) { message.mutable_standby_running()->set_epoch(a.epoch); });
+    d.output_flows_ = true;
+    d.early_output_bytes_ = 0;
+    d.SendOutput(std::exchange(d.early_output_, {}));
+    for (standby::InputQueue::Entry& entry : d.input_.OnRunning(a.epoch)) d.GiveInput(std::move(entry));
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const action::SendLockstepRefused& a) {
+    d.StopTraffic();
+    SendMessage([&](SecondaryMessage& message) {
+      message.mutable_lockstep_refused()->set_epoch(a.epoch);
+      message.mutable_lockstep_refused()->set_reason(a.reason);
+    });
     return absl::OkStatus();
   }
   absl::Status operator()(const action::DropArrived&) {
@@ -172,6 +265,8 @@ struct StandbyDriver::Executor {
   }
   absl::Status operator()(const action::ActivateTarget&) {
     d.detect_ = d.heard_at_.has_value() ? d.Now() - *d.heard_at_ : absl::ZeroDuration();
+    d.StopTraffic();
+    if (d.traffic_ != nullptr) d.traffic_->traffic->Open();
     d.target_->target->Activate();
     return absl::OkStatus();
   }
@@ -255,6 +350,7 @@ void StandbyDriver::OfferSession(const PrimaryMessage& open, absl::Status compat
   }
   offer.heartbeat_interval = absl::Milliseconds(session.heartbeat_interval_ms());
   offer.link_timeout = absl::Milliseconds(session.link_timeout_ms());
+  offer.lockstep = session.stream_mode() == replication::v1::COLO;
   offer.compatibility = std::move(compatibility);
   Post(event::SessionOffered{std::move(offer)});
 }
@@ -309,11 +405,32 @@ void StandbyDriver::Drain() {
 }
 
 void StandbyDriver::OnMessage(const PrimaryMessage& message) {
+  const bool lockstep = message.has_suspend_standby() || message.has_standby_input() || message.has_sequence_offset();
+  if (lockstep && message.generation() != link_->generation) {
+    return Post(event::PeerMisbehaved{absl::StrCat("a message of generation ", message.generation())});
+  }
   switch (message.body_case()) {
     case PrimaryMessage::kStopSession:
       return Post(event::StopSession{message.generation()});
     case PrimaryMessage::kFenced:
       return Post(event::Fenced{message.generation(), message.fenced().next_generation()});
+    case PrimaryMessage::kSuspendStandby:
+      return Post(event::SuspendStandby{message.suspend_standby().epoch()});
+    case PrimaryMessage::kStandbyInput: {
+      const replication::v1::StandbyInput& input = message.standby_input();
+      const absl::Status status = CheckTraffic(input.frames());
+      if (!status.ok()) return Post(event::PeerMisbehaved{std::string(status.message())});
+      standby::InputQueue::Frames frames;
+      for (const replication::v1::Frame& frame : input.frames()) {
+        frames.push_back({frame.device_id(), frame.contents()});
+      }
+      return OnInput(input.epoch(), std::move(frames));
+    }
+    case PrimaryMessage::kSequenceOffset: {
+      const absl::StatusOr<packet::SequenceOffset> offset = FromMessage(message.sequence_offset());
+      if (!offset.ok()) return Post(event::PeerMisbehaved{std::string(offset.status().message())});
+      return OnInput(message.sequence_offset().epoch(), *offset);
+    }
     case PrimaryMessage::kOpenSession:
     case PrimaryMessage::kCheckpointData:
     case PrimaryMessage::kCheckpointTrailer:
@@ -321,6 +438,63 @@ void StandbyDriver::OnMessage(const PrimaryMessage& message) {
     case PrimaryMessage::BODY_NOT_SET:
       return Post(event::PeerMisbehaved{absl::StrCat("message of kind ", static_cast<int>(message.body_case()))});
   }
+}
+
+void StandbyDriver::OnInput(uint64_t epoch, standby::InputQueue::Entry entry) {
+  if (session_.stream_mode() != replication::v1::COLO) {
+    return Post(event::PeerMisbehaved{"traffic in a session whose stream mode is not COLO"});
+  }
+  if (traffic_ == nullptr) return;
+  if (std::optional<standby::InputQueue::Entry> due = input_.Add(epoch, std::move(entry)); due.has_value()) {
+    GiveInput(std::move(*due));
+  }
+}
+
+void StandbyDriver::GiveInput(standby::InputQueue::Entry entry) {
+  if (auto* frames = std::get_if<standby::InputQueue::Frames>(&entry)) {
+    input_frames_ += frames->size();
+    traffic_->traffic->Input(std::move(*frames));
+  } else {
+    traffic_->traffic->AddOffset(std::get<packet::SequenceOffset>(entry));
+  }
+}
+
+void StandbyDriver::OnOutput(std::vector<TrafficFrame> frames) {
+  // Suspended, frozen or waiting: of no run that is compared any more.
+  if (!output_epoch_.has_value() || link_ == nullptr) {
+    output_dropped_ += frames.size();
+    return;
+  }
+  if (output_flows_) return SendOutput(std::move(frames));
+  for (TrafficFrame& frame : frames) {
+    const size_t size = frame.contents.size();
+    if (early_output_.size() >= kEarlyOutputFramesMax || early_output_bytes_ + size > kEarlyOutputBytesMax) {
+      ++output_dropped_;
+      continue;
+    }
+    early_output_bytes_ += size;
+    early_output_.push_back(std::move(frame));
+  }
+}
+
+// What finds no room is missed by the comparison, which then asks for a checkpoint.
+void StandbyDriver::SendOutput(std::vector<TrafficFrame> frames) {
+  while (true) {
+    SecondaryMessage message;
+    replication::v1::StandbyOutput& output = *message.mutable_standby_output();
+    output.set_epoch(*output_epoch_);
+    if (!TakeTraffic(frames, output.mutable_frames())) return;
+    const auto count = static_cast<uint64_t>(output.frames_size());
+    (link_->link->SendTraffic(std::move(message)) ? output_frames_ : output_dropped_) += count;
+  }
+}
+
+void StandbyDriver::StopTraffic() {
+  input_.OnStopped();
+  output_epoch_.reset();
+  output_flows_ = false;
+  early_output_.clear();
+  early_output_bytes_ = 0;
 }
 
 void StandbyDriver::OnLinkClosed(standby::SessionId id, absl::Status status) {
@@ -343,6 +517,10 @@ void StandbyDriver::NoteHeard() {
 }
 
 void StandbyDriver::DropTarget() {
+  StopTraffic();
+  if (traffic_ != nullptr) DropLater(std::move(traffic_));
+  input_dropped_before_ += std::exchange(input_, {}).dropped_frames();
+  dirty_pages_.clear();
   DropLater(std::move(target_));
   seed_sink_.reset();
   unapplied_bytes_.clear();
@@ -371,6 +549,11 @@ StandbyDriver::Status StandbyDriver::status() const {
   status.stored_bytes = arrived_.size();
   for (const auto& [epoch, bytes] : unapplied_bytes_) status.stored_bytes += bytes;
   if (!last_error_.ok()) status.last_error_age = Now() - last_error_at_;
+  status.input_frames = input_frames_;
+  status.input_frames_dropped = input_dropped_before_ + input_.dropped_frames();
+  status.output_frames = output_frames_;
+  status.output_frames_dropped = output_dropped_;
+  status.dirty_pages_last = dirty_pages_last_;
   status.detect = detect_;
   status.activation = activation_;
   return status;

@@ -16,9 +16,12 @@
 #include "common/loop/scheduler.h"
 #include "common/ownership/generation_store.h"
 #include "common/stream/checkpoint_bytes.h"
+#include "common/stream/page_runs.h"
 #include "proto/replication/v1/replication.pb.h"
 #include "secondary/checkpoint_target.h"
+#include "secondary/standby/input_queue.h"
 #include "secondary/standby/standby.h"
+#include "secondary/standby_traffic.h"
 
 namespace romulus {
 
@@ -34,6 +37,10 @@ class StandbyDriver {
     Scheduler* scheduler = nullptr;    // Outlives the driver.
     GenerationStore* store = nullptr;  // Outlives the driver.
     std::function<std::unique_ptr<CheckpointTarget>()> new_target;
+    // The frames of a prepared target's domain, for a session in lockstep. Null: sessions in COLO mode are not to be
+    // offered (their `compatibility` says so).
+    std::function<std::unique_ptr<StandbyTraffic>(const replication::v1::DomainDescription& domain, uint32_t domid)>
+        new_traffic;
     // This host's, for SessionAccepted.
     replication::v1::HostCompatibility host;
     uint32_t chunk_bytes_max = 1 << 20;
@@ -75,6 +82,12 @@ class StandbyDriver {
     absl::Duration last_heard_age;  // Of the present link, else of the last one.
     uint64_t received_bytes = 0;
     uint64_t stored_bytes = 0;
+    // Lockstep, over all sessions: copies of the primary's input for the guest, and what the guest has sent.
+    uint64_t input_frames = 0;
+    uint64_t input_frames_dropped = 0;
+    uint64_t output_frames = 0;
+    uint64_t output_frames_dropped = 0;
+    uint64_t dirty_pages_last = 0;  // That the guest had written to when it was suspended last.
     absl::Duration last_error_age;
     // From the last message heard to the decision to activate; zero if there was none.
     absl::Duration detect;
@@ -93,6 +106,7 @@ class StandbyDriver {
  private:
   class LinkSession;
   class TargetRun;
+  class TrafficRun;
   struct Executor;
 
   void Post(standby::event::Event event);
@@ -101,6 +115,11 @@ class StandbyDriver {
   absl::Duration Now() const { return seams_.scheduler->Now(); }
   void DropLater(std::shared_ptr<void> object);
   void OnMessage(const replication::v1::PrimaryMessage& message);
+  void OnInput(uint64_t epoch, standby::InputQueue::Entry entry);
+  void GiveInput(standby::InputQueue::Entry entry);
+  void OnOutput(std::vector<TrafficFrame> frames);
+  void SendOutput(std::vector<TrafficFrame> frames);
+  void StopTraffic();
   void OnLinkClosed(standby::SessionId id, absl::Status status);
   void NoteHeard();
   void DropTarget();
@@ -126,6 +145,21 @@ class StandbyDriver {
   std::shared_ptr<TargetRun> target_;
   std::shared_ptr<CheckpointSink> seed_sink_;
   uint32_t domid_ = 0;
+
+  // Lockstep.
+  std::shared_ptr<TrafficRun> traffic_;  // Of target_.
+  standby::InputQueue input_;
+  // What the guest sends is of this checkpoint: the last that was handed over to be run from, until it is suspended.
+  std::optional<uint64_t> output_epoch_;
+  bool output_flows_ = false;               // The primary knows that it runs.
+  std::vector<TrafficFrame> early_output_;  // Before that.
+  size_t early_output_bytes_ = 0;
+  PageRuns dirty_pages_;  // For SendDirtyPages.
+  uint64_t dirty_pages_last_ = 0;
+  uint64_t input_frames_ = 0;
+  uint64_t input_dropped_before_ = 0;  // By earlier targets' queues.
+  uint64_t output_frames_ = 0;
+  uint64_t output_dropped_ = 0;
 
   CheckpointBytes arrived_;                       // The checkpoint that waits for Apply.
   std::map<uint64_t, uint64_t> unapplied_bytes_;  // By epoch.

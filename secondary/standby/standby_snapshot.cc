@@ -8,6 +8,7 @@ Standby::Snapshot Standby::snapshot() const {
   snapshot.generation = generation_;
   snapshot.ownership_moved = ownership_moved_;
   snapshot.link_alive = link_.has_value();
+  snapshot.lockstep_refusal = lockstep_refusal_;
   snapshot.last_error = last_error_;
   auto at = [&snapshot](Phase phase, uint64_t committed, uint64_t applied = 0) {
     snapshot.phase = phase;
@@ -18,8 +19,10 @@ Standby::Snapshot Standby::snapshot() const {
     at(Phase::kSeeding, 0);
   } else if (auto* ready = std::get_if<Ready>(&state_)) {
     at(Phase::kReady, ready->committed, ready->applied);
+    snapshot.runs_along = ready->guest == Guest::kRuns;
   } else if (auto* awaiting = std::get_if<AwaitingFence>(&state_)) {
     at(Phase::kActivating, awaiting->ready.committed, awaiting->ready.applied);
+    snapshot.runs_along = awaiting->ready.guest == Guest::kRuns;
   } else if (auto* activating = std::get_if<Activating>(&state_)) {
     at(Phase::kActivating, activating->committed);
   } else if (auto* active = std::get_if<Active>(&state_)) {
@@ -38,15 +41,34 @@ std::string Standby::state_name() const {
     std::string operator()(const Preparing&) { return "Preparing"; }
     std::string operator()(const Seeding&) { return "Seeding"; }
     std::string operator()(const Ready& s) {
-      return absl::StrCat(s.deferred ? "Deferring(" : "Standby(", s.committed, ")");
+      return absl::StrCat(s.deferred ? "Deferring(" : "Standby(", s.committed, Doing(s.guest), ")");
     }
-    std::string operator()(const AwaitingFence& s) { return absl::StrCat("AwaitingFence(", s.ready.committed, ")"); }
+    std::string operator()(const AwaitingFence& s) {
+      return absl::StrCat("AwaitingFence(", s.ready.committed, Doing(s.ready.guest), ")");
+    }
     std::string operator()(const Activating& s) { return absl::StrCat("Activating(", s.committed, ")"); }
     std::string operator()(const Active& s) {
       return absl::StrCat(s.failure.ok() ? "Active(" : "ActivationFailed(", s.committed, ")");
     }
     std::string operator()(const Discarding&) { return "Discarding"; }
     std::string operator()(const Failed&) { return "Failed"; }
+    static const char* Doing(Guest guest) {
+      switch (guest) {
+        case Guest::kWaits:
+          return "";
+        case Guest::kStarts:
+          return ", starts";
+        case Guest::kRuns:
+          return ", runs";
+        case Guest::kSuspending:
+          return ", suspending";
+        case Guest::kSuspended:
+          return ", suspended";
+        case Guest::kFrozen:
+          return ", frozen";
+      }
+      return "";
+    }
   };
   return std::visit(Namer{}, state_);
 }

@@ -28,7 +28,12 @@ struct Teller {
   std::string operator()(const action::SendStandbyFailed&) { return "standby-failed"; }
   std::string operator()(const action::SendSessionStopped&) { return "session-stopped"; }
   std::string operator()(const action::PrepareTarget&) { return "prepare"; }
-  std::string operator()(const action::Apply& a) { return absl::StrCat("apply-", a.epoch); }
+  std::string operator()(const action::Apply& a) { return absl::StrCat("apply-", a.epoch, a.run ? "-run" : ""); }
+  std::string operator()(const action::SuspendTarget& a) { return absl::StrCat("suspend-", a.epoch); }
+  std::string operator()(const action::FreezeTarget&) { return "freeze"; }
+  std::string operator()(const action::SendDirtyPages& a) { return absl::StrCat("pages-", a.epoch); }
+  std::string operator()(const action::SendStandbyRunning& a) { return absl::StrCat("running-", a.epoch); }
+  std::string operator()(const action::SendLockstepRefused& a) { return absl::StrCat("refused-", a.epoch); }
   std::string operator()(const action::DropArrived&) { return "drop"; }
   std::string operator()(const action::ActivateTarget&) { return "activate"; }
   std::string operator()(const action::DiscardTarget&) { return "discard"; }
@@ -301,6 +306,188 @@ TEST_F(Story, BrokenPromisesEndTheProcess) {
   EXPECT_DEATH((Ready(), On(event::Discarded{})), "discarding");
   EXPECT_DEATH((Ready(), On(event::Prepared{})), "Preparing");
   EXPECT_DEATH((Ready(), On(event::Applied{9})), "committed");
+}
+
+// ---- lockstep ----
+
+class LockstepStory : public Story {
+ protected:
+  void Seeding(FailoverPolicy policy = FailoverPolicy::kByRequest) {
+    Idle();
+    event::SessionOffered offered = Offered(1, 1, policy);
+    offered.offer.lockstep = true;
+    On(offered);
+    On(event::Continued{Milestone::kAccept});
+    On(event::Prepared{});
+  }
+  void Starts1(FailoverPolicy policy = FailoverPolicy::kByRequest) {
+    Seeding(policy);
+    EXPECT_EQ(On(event::Seeded{After::kRun}), "apply-1-run, commit-1 => Standby(1, starts)");
+    EXPECT_EQ(On(event::Applied{1}), " => Standby(1, starts)");
+  }
+  void Runs1(FailoverPolicy policy = FailoverPolicy::kByRequest) {
+    Starts1(policy);
+    EXPECT_EQ(On(event::Running{1}), "running-1 => Standby(1, runs)");
+  }
+  void Suspending2(FailoverPolicy policy = FailoverPolicy::kByRequest) {
+    Runs1(policy);
+    EXPECT_EQ(On(event::SuspendStandby{2}), "suspend-2 => Standby(1, suspending)");
+  }
+  void Suspended2(FailoverPolicy policy = FailoverPolicy::kByRequest) {
+    Suspending2(policy);
+    EXPECT_EQ(On(event::Suspended{2}), "pages-2 => Standby(1, suspended)");
+  }
+  using Begin = void (LockstepStory::*)(FailoverPolicy);
+  // All of them in which the guest does not just wait.
+  static constexpr Begin kLockstep[] = {&LockstepStory::Starts1, &LockstepStory::Runs1, &LockstepStory::Suspending2,
+                                        &LockstepStory::Suspended2};
+};
+
+TEST_F(LockstepStory, AStandbyRunsAlong) {
+  Suspended2();
+  EXPECT_FALSE(core->snapshot().runs_along);
+  EXPECT_EQ(On(event::CheckpointArrived{2, After::kRun}), "apply-2-run, commit-2 => Standby(2, starts)");
+  EXPECT_EQ(On(event::Applied{2}), " => Standby(2, starts)");
+  EXPECT_EQ(On(event::Running{2}), "running-2 => Standby(2, runs)");
+  EXPECT_TRUE(core->snapshot().runs_along);
+}
+
+TEST_F(LockstepStory, ItWaitsForAWhileAndRunsAgain) {
+  Suspended2();
+  EXPECT_EQ(On(event::CheckpointArrived{2, After::kWait}), "apply-2, commit-2 => Standby(2)");
+  EXPECT_EQ(On(event::CheckpointArrived{3, After::kWait}), "apply-3, commit-3 => Standby(3)");
+  // Two wait to be applied: what is deferred is run from when its turn comes.
+  EXPECT_EQ(On(event::CheckpointArrived{4, After::kRun}), " => Deferring(3)");
+  EXPECT_EQ(On(event::Applied{2}), "apply-4-run, commit-4 => Standby(4, starts)");
+  EXPECT_EQ(On(event::Applied{3}), " => Standby(4, starts)");
+  EXPECT_EQ(On(event::Applied{4}), " => Standby(4, starts)");
+  EXPECT_EQ(On(event::Running{4}), "running-4 => Standby(4, runs)");
+}
+
+TEST_F(LockstepStory, ATargetThatCanNotRunItWaits) {
+  Starts1();
+  EXPECT_EQ(On(event::LockstepRefused{1, absl::UnavailableError("ports differ")}), "refused-1 => Standby(1)");
+  EXPECT_EQ(core->snapshot().lockstep_refusal, "ports differ");
+  EXPECT_EQ(On(event::CheckpointArrived{2, After::kWait}), "apply-2, commit-2 => Standby(2)");
+}
+
+TEST_F(LockstepStory, WithoutItsPrimaryItIsFrozenAndGoesOnOnlyWhenActivated) {
+  for (const Begin begin : kLockstep) {
+    (this->*begin)(FailoverPolicy::kByRequest);
+    EXPECT_EQ(On(event::LinkClosed{1, kSilent}), "freeze => Standby(1, frozen)");
+    EXPECT_FALSE(core->snapshot().runs_along);
+    // What the target had under way.
+    EXPECT_EQ(On(event::Running{1}), " => Standby(1, frozen)");
+    EXPECT_EQ(On(event::Suspended{2}), " => Standby(1, frozen)");
+    EXPECT_EQ(On(event::LockstepRefused{1, kSilent}), " => Standby(1, frozen)");
+    EXPECT_EQ(On(event::ActivateRequested{7, 2}), "reply-7 FAILED_PRECONDITION => Standby(1, frozen)");
+    EXPECT_EQ(On(event::ActivateRequested{8, 2, true}), "record(2 moved), continue => Standby(1, frozen)");
+    EXPECT_EQ(On(event::Continued{Milestone::kActivate}), "drop, activate => Activating(1)");
+    EXPECT_EQ(On(event::Activated{}), "reply-8 OK => Active(1)");
+  }
+}
+
+TEST_F(LockstepStory, OnLinkLossItGoesOnAtOnce) {
+  for (const Begin begin : kLockstep) {
+    (this->*begin)(FailoverPolicy::kOnLinkLoss);
+    EXPECT_EQ(On(event::LinkClosed{1, kSilent}), "freeze, record(2 moved), continue => Standby(1, frozen)");
+    EXPECT_EQ(On(event::Continued{Milestone::kActivate}), "drop, activate => Activating(1)");
+  }
+}
+
+TEST_F(LockstepStory, APlannedTakeoverFindsItInAnyState) {
+  for (const Begin begin : kLockstep) {
+    (this->*begin)(FailoverPolicy::kByRequest);
+    On(event::ActivateRequested{7, 2});
+    EXPECT_TRUE(std::holds_alternative<Standby::AwaitingFence>(core->state())) << core->state_name();
+    On(event::Fenced{1, 2});
+    EXPECT_EQ(On(event::Continued{Milestone::kActivate}), "drop, close-link ABORTED, activate => Activating(1)");
+  }
+}
+
+TEST_F(LockstepStory, LockstepGoesOnWhileThePrimaryIsAskedToStop) {
+  Runs1();
+  EXPECT_EQ(On(event::ActivateRequested{7, 2}), "fence(2), in 3s => AwaitingFence(1, runs)");
+  EXPECT_EQ(On(event::SuspendStandby{2}), "suspend-2 => AwaitingFence(1, suspending)");
+  EXPECT_EQ(On(event::Suspended{2}), "pages-2 => AwaitingFence(1, suspended)");
+  // Whole before the primary has stopped: it counts, and what the guest was before does not any more.
+  EXPECT_EQ(On(event::CheckpointArrived{2, After::kRun}), "apply-2-run, commit-2 => AwaitingFence(2, starts)");
+  EXPECT_EQ(On(event::Running{2}), "running-2 => AwaitingFence(2, runs)");
+  EXPECT_EQ(On(event::TimerFired{Timer::kFence}), "reply-7 FAILED_PRECONDITION => Standby(2, runs)");
+}
+
+// Dropped with the link, so not committed: the takeover is the guest's own state.
+TEST_F(LockstepStory, ACheckpointThatIsNotHandedOverHasNoPart) {
+  Starts1();
+  On(event::LockstepRefused{1, kSilent});
+  On(event::CheckpointArrived{2});
+  On(event::CheckpointArrived{3});
+  EXPECT_EQ(On(event::CheckpointArrived{4, After::kRun}), " => Deferring(3)");
+  EXPECT_EQ(On(event::LinkClosed{1, kSilent}), "drop => Standby(3)");
+}
+
+TEST_F(LockstepStory, ASessionThatEndsTakesItAlong) {
+  for (const Begin begin : kLockstep) {
+    (this->*begin)(FailoverPolicy::kByRequest);
+    EXPECT_EQ(On(event::StopSession{1}), "drop, discard => Discarding");
+    EXPECT_EQ(On(event::Running{1}), " => Discarding");
+    EXPECT_EQ(On(event::Suspended{2}), " => Discarding");
+    EXPECT_EQ(On(event::Discarded{}), "session-stopped => Idle");
+
+    (this->*begin)(FailoverPolicy::kByRequest);
+    EXPECT_EQ(On(event::Broken{absl::UnavailableError("crashed")}), "standby-failed, drop, discard => Discarding");
+
+    (this->*begin)(FailoverPolicy::kByRequest);
+    EXPECT_EQ(On(event::ShutdownRequested{9}), "standby-failed, drop, discard => Discarding");
+
+    (this->*begin)(FailoverPolicy::kByRequest);
+    On(event::LinkClosed{1, kSilent});
+    EXPECT_EQ(On(event::DeleteRequested{9, 1}), "drop, discard => Discarding");
+
+    // A new session: as in any other state, the older standby goes.
+    (this->*begin)(FailoverPolicy::kByRequest);
+    On(event::LinkClosed{1, kSilent});
+    EXPECT_EQ(On(Offered(2, 1)), "continue => Standby(1, frozen)");
+    EXPECT_EQ(On(event::Continued{Milestone::kAccept}), "drop, discard => Discarding");
+  }
+}
+
+TEST_F(LockstepStory, AnAgentOfAnOlderGenerationFreezesIt) {
+  Runs1();
+  On(event::LinkClosed{1, kSilent});
+  Runs1();
+  // A message of a generation that is too low, on this session.
+  EXPECT_EQ(On(event::StopSession{0}), "close-link ABORTED, drop, freeze => Standby(1, frozen)");
+}
+
+TEST_F(LockstepStory, WhatThePrimaryMayNotSay) {
+  const auto broken = [&](const event::Event& e) { return On(e); };
+  Seeding();
+  EXPECT_EQ(broken(event::SuspendStandby{2}), "close-link INVALID_ARGUMENT, drop, drop, discard => Discarding");
+  Seeding();
+  EXPECT_EQ(broken(event::Seeded{After::kUnknown}), "close-link INVALID_ARGUMENT, drop, drop, discard => Discarding");
+  Starts1();
+  EXPECT_EQ(broken(event::SuspendStandby{2}), "close-link INVALID_ARGUMENT, drop, freeze => Standby(1, frozen)");
+  Starts1();
+  EXPECT_EQ(broken(event::CheckpointArrived{2}), "close-link INVALID_ARGUMENT, drop, freeze => Standby(1, frozen)");
+  Runs1();
+  EXPECT_EQ(broken(event::SuspendStandby{3}), "close-link INVALID_ARGUMENT, drop, freeze => Standby(1, frozen)");
+  Runs1();
+  EXPECT_EQ(broken(event::CheckpointArrived{2}), "close-link INVALID_ARGUMENT, drop, freeze => Standby(1, frozen)");
+  Suspending2();
+  EXPECT_EQ(broken(event::CheckpointArrived{2}), "close-link INVALID_ARGUMENT, drop, freeze => Standby(1, frozen)");
+  Suspending2();
+  EXPECT_EQ(broken(event::SuspendStandby{2}), "close-link INVALID_ARGUMENT, drop, freeze => Standby(1, frozen)");
+  Suspended2();
+  EXPECT_EQ(broken(event::SuspendStandby{2}), "close-link INVALID_ARGUMENT, drop, freeze => Standby(1, frozen)");
+  Suspended2();
+  EXPECT_EQ(broken(event::CheckpointArrived{2, After::kUnknown}),
+            "close-link INVALID_ARGUMENT, drop, freeze => Standby(1, frozen)");
+  // Of a session that is no such one.
+  Ready();
+  EXPECT_EQ(broken(event::CheckpointArrived{3, After::kRun}), "close-link INVALID_ARGUMENT, drop => Standby(2)");
+  Ready();
+  EXPECT_EQ(broken(event::SuspendStandby{3}), "close-link INVALID_ARGUMENT, drop => Standby(2)");
 }
 
 }  // namespace

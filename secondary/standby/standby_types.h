@@ -22,6 +22,10 @@ enum class Timer {
   kRetryActivate,  // ON_LINK_LOSS: taking the generation on record failed; again.
 };
 
+// What the standby's guest does once a checkpoint is applied: CheckpointTrailer.after. kUnknown: a value that this side
+// does not know.
+enum class After { kWait, kRun, kUnknown };
+
 // What a primary opens a session with.
 struct Offer {
   SessionId session = 0;
@@ -29,6 +33,8 @@ struct Offer {
   FailoverPolicy failover_policy = FailoverPolicy::kByRequest;
   absl::Duration heartbeat_interval = absl::Seconds(1);
   absl::Duration link_timeout = absl::Seconds(3);
+  // Its stream mode is COLO: the standby may be asked to run along.
+  bool lockstep = false;
   // Whether the two hosts fit, as the agent has found: an error refuses the session and touches nothing.
   absl::Status compatibility;
 };
@@ -65,8 +71,27 @@ struct Activated {
 };
 struct Discarded {};
 // Of the present link: a checkpoint is whole and verified; the driver holds it until Apply or DropArrived.
-struct Seeded {};
+struct Seeded {
+  After after = After::kWait;
+};
 struct CheckpointArrived {
+  uint64_t epoch = 0;
+  After after = After::kWait;
+};
+struct SuspendStandby {
+  uint64_t epoch = 0;
+};
+// Of the target: the guest runs along from checkpoint `epoch`...
+struct Running {
+  uint64_t epoch = 0;
+};
+// ...or waits with it applied...
+struct LockstepRefused {
+  uint64_t epoch = 0;
+  absl::Status why;
+};
+// ...or is suspended for checkpoint `epoch`; the driver holds the list of pages until SendDirtyPages.
+struct Suspended {
   uint64_t epoch = 0;
 };
 struct StopSession {
@@ -111,8 +136,9 @@ struct Continued {
 };
 
 using Event = std::variant<Start, SessionOffered, LinkClosed, Prepared, Applied, Broken, Activated, Discarded, Seeded,
-                           CheckpointArrived, StopSession, Fenced, PeerMisbehaved, TimerFired, ActivateRequested,
-                           DeleteRequested, ShutdownRequested, WriteFailed, Continued>;
+                           CheckpointArrived, SuspendStandby, Running, LockstepRefused, Suspended, StopSession, Fenced,
+                           PeerMisbehaved, TimerFired, ActivateRequested, DeleteRequested, ShutdownRequested,
+                           WriteFailed, Continued>;
 
 }  // namespace event
 
@@ -149,6 +175,24 @@ struct PrepareTarget {};
 // Hands the arrived checkpoint to the target (1: FinishSeeding).
 struct Apply {
   uint64_t epoch = 0;
+  bool run = false;
+};
+// The guest that runs along is suspended for checkpoint `epoch`.
+struct SuspendTarget {
+  uint64_t epoch = 0;
+};
+// Without its primary it does not run on, until ActivateTarget.
+struct FreezeTarget {};
+struct SendDirtyPages {
+  uint64_t epoch = 0;
+};
+// Before anything that the guest has sent since.
+struct SendStandbyRunning {
+  uint64_t epoch = 0;
+};
+struct SendLockstepRefused {
+  uint64_t epoch = 0;
+  std::string reason;
 };
 struct DropArrived {};
 struct ActivateTarget {};
@@ -172,7 +216,8 @@ struct Continue {
 };
 
 using Action = std::variant<WriteRecord, TakeLink, RefuseLink, CloseLink, SendAccepted, SendCommit, SendFence,
-                            SendStandbyFailed, SendSessionStopped, PrepareTarget, Apply, DropArrived, ActivateTarget,
+                            SendStandbyFailed, SendSessionStopped, PrepareTarget, Apply, SuspendTarget, FreezeTarget,
+                            SendDirtyPages, SendStandbyRunning, SendLockstepRefused, DropArrived, ActivateTarget,
                             DiscardTarget, ReleaseTarget, ArmTimer, CancelTimer, Reply, Continue>;
 
 }  // namespace action
