@@ -7,7 +7,10 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
 #include "netbuf/simulated_egress_buffer.h"
+#include "primary/lockstep/lockstep_egress_buffer.h"
+#include "primary/lockstep/simulated_guest_traffic.h"
 #include "tests/faults/release_early_egress_buffer.h"
+#include "tests/simulation/faulty_guest_traffic.h"
 
 namespace romulus::simulation {
 namespace {
@@ -66,6 +69,27 @@ class TrackedTarget final : public CheckpointTarget {
   std::unique_ptr<SimulatedTarget> target_;
 };
 
+// Tells the agent which is the present one.
+class TrackedTraffic final : public StandbyTraffic {
+ public:
+  TrackedTraffic(std::unique_ptr<SimulatedStandbyTraffic> traffic, SimulatedStandbyTraffic** latest)
+      : traffic_(std::move(traffic)), latest_(latest) {
+    *latest_ = traffic_.get();
+  }
+  ~TrackedTraffic() override {
+    if (*latest_ == traffic_.get()) *latest_ = nullptr;
+  }
+  void Start(Observer* observer) override { traffic_->Start(observer); }
+  void OnCheckpoint() override { traffic_->OnCheckpoint(); }
+  void AddOffset(const packet::SequenceOffset& offset) override { traffic_->AddOffset(offset); }
+  void Input(std::vector<TrafficFrame> frames) override { traffic_->Input(std::move(frames)); }
+  void Open() override { traffic_->Open(); }
+
+ private:
+  const std::unique_ptr<SimulatedStandbyTraffic> traffic_;
+  SimulatedStandbyTraffic** const latest_;
+};
+
 }  // namespace
 
 protection::Pacing RandomPacing(Random& random, absl::Duration interval_max) {
@@ -121,15 +145,36 @@ PrimaryAgent::PrimaryAgent(const Parts& parts)
     return std::make_unique<SimulatedPrimaryLink>(process, parts.random, parts.link_hooks);
   };
   seams.new_source = [this, parts] {
-    return std::make_unique<TrackedSource>(
-        std::make_unique<SimulatedSource>(parts.host, parts.domain, process, parts.random, parts.on_capture), &source);
+    auto made = std::make_unique<SimulatedSource>(parts.host, parts.domain, process, parts.random, parts.on_capture);
+    if (parts.ignore_standby) made->IgnoreStandbyPages();
+    return std::make_unique<TrackedSource>(std::move(made), &source);
   };
   seams.guest = std::make_unique<SimulatedGuestControl>(parts.host, parts.domain);
-  PlugEgressBuffer::Options buffer;
-  buffer.protection = kProtection;
-  buffer.vifs = {Vif{parts.domain->vif(), parts.domain->domid, 0}};
-  buffer.limit_bytes = parts.egress_limit_bytes;
-  seams.egress = std::make_unique<SimulatedEgressBuffer>(parts.host->kernel, buffer);
+  const std::vector<Vif> vifs = {Vif{parts.domain->vif(), parts.domain->domid, 0}};
+  if (parts.lockstep) {
+    seams.lockstep = std::make_unique<GuestLockstep>(&scheduler);
+    this->lockstep = seams.lockstep.get();
+    std::function<bool()> leak;
+    if (parts.uncompared) leak = [this] { return driver != nullptr && driver->core().snapshot().lockstep; };
+    auto traffic = std::make_shared<FaultyGuestTraffic>(
+        std::make_unique<romulus::lockstep::SimulatedGuestTraffic>(parts.host->diversions), parts.host,
+        std::move(leak));
+    romulus::lockstep::LockstepEgressBuffer::Options options;
+    options.protection = kProtection;
+    options.vifs = vifs;
+    options.limit_bytes = parts.egress_limit_bytes;
+    auto buffer =
+        std::make_unique<romulus::lockstep::LockstepEgressBuffer>(std::move(traffic), this->lockstep, options);
+    this->lockstep->SetBuffer(buffer.get());
+    buffer_ = buffer.get();
+    seams.egress = std::move(buffer);
+  } else {
+    PlugEgressBuffer::Options options;
+    options.protection = kProtection;
+    options.vifs = vifs;
+    options.limit_bytes = parts.egress_limit_bytes;
+    seams.egress = std::make_unique<SimulatedEgressBuffer>(parts.host->kernel, options);
+  }
   seams.egress_watch = parts.egress_watch;
   if (parts.release_early) seams.egress = std::make_unique<ReleaseEarlyEgressBuffer>(std::move(seams.egress));
 
@@ -143,6 +188,12 @@ PrimaryAgent::PrimaryAgent(const Parts& parts)
 PrimaryAgent::~PrimaryAgent() {
   process.Kill();
   driver.reset();
+}
+
+uint64_t PrimaryAgent::dropped() const {
+  EgressBuffer::Statistics statistics;
+  if (buffer_ != nullptr) buffer_->ReadStatistics(statistics).IgnoreError();
+  return statistics.dropped_packets;
 }
 
 void PrimaryAgent::OnChanged(bool) {
@@ -162,10 +213,23 @@ SecondaryAgent::SecondaryAgent(const Parts& parts)
     auto make = [this, parts](uint64_t session) {
       SimulatedTarget::Hooks hooks;
       hooks.on_run = [parts, session](const GuestMemory& memory) { parts.on_run(session, memory); };
+      if (parts.on_run_along != nullptr) {
+        hooks.on_run_along = [parts, session](uint64_t epoch, const GuestMemory& memory) {
+          parts.on_run_along(session, epoch, memory);
+        };
+      }
       hooks.partial = parts.partial;
+      hooks.reapply = parts.reapply;
       return std::make_unique<SimulatedTarget>(parts.host, process, parts.random, std::move(hooks));
     };
     return std::make_unique<TrackedTarget>(make, this);
+  };
+  seams.new_traffic = [this, parts](const replication::v1::DomainDescription&, uint32_t domid) {
+    return std::make_unique<TrackedTraffic>(
+        std::make_unique<SimulatedStandbyTraffic>(
+            parts.host, process, parts.random,
+            [parts, domid](const std::string& frame) { parts.on_input(domid, frame); }),
+        &traffic);
   };
   driver = std::make_unique<StandbyDriver>(kProtection, std::move(seams), this);
 }
@@ -176,6 +240,11 @@ SecondaryAgent::~SecondaryAgent() {
 }
 
 void SecondaryAgent::OnChanged(bool) {
+  if (driver != nullptr) {
+    const standby::Standby::State& state = driver->core().state();
+    if (auto* ready = std::get_if<standby::Standby::Ready>(&state)) guest = ready->guest;
+    if (auto* awaiting = std::get_if<standby::Standby::AwaitingFence>(&state)) guest = awaiting->ready.guest;
+  }
   if (trace_ == nullptr || driver == nullptr) return;
   std::string state = driver->core().state_name();
   if (state == state_) return;

@@ -12,6 +12,7 @@
 #include "tests/simulation/process.h"
 #include "tests/simulation/simulated_link.h"
 #include "tests/simulation/simulated_source.h"
+#include "tests/simulation/simulated_standby_traffic.h"
 #include "tests/simulation/simulated_target.h"
 
 namespace romulus::simulation {
@@ -38,6 +39,9 @@ class PrimaryAgent : public ProtectionDriver::Observer {
     uint32_t egress_limit_bytes = 0;
     EgressWatch::Options egress_watch;
     bool release_early = false;
+    bool lockstep = false;
+    bool uncompared = false;
+    bool ignore_standby = false;
     SimulatedPrimaryLink::Hooks link_hooks;
     SimulatedSource::OnCapture on_capture;
     std::function<void(const std::string&)> trace;
@@ -54,11 +58,15 @@ class PrimaryAgent : public ProtectionDriver::Observer {
   std::unique_ptr<ProtectionDriver> driver;
   // The last one made; null once the driver has let go of it.
   SimulatedSource* source = nullptr;
+  GuestLockstep* lockstep = nullptr;  // Null: not in lockstep.
+  // By its egress buffer, in lockstep.
+  uint64_t dropped() const;
   uint64_t checkpoints = 0;
 
  private:
   std::function<void(const std::string&)> trace_;
   std::string state_;
+  romulus::lockstep::LockstepEgressBuffer* buffer_ = nullptr;
 };
 
 class SecondaryAgent : public StandbyDriver::Observer {
@@ -68,6 +76,10 @@ class SecondaryAgent : public StandbyDriver::Observer {
     VirtualClock* clock;
     Random* random;
     std::function<void(uint64_t session, const GuestMemory&)> on_run;
+    std::function<void(uint64_t session, uint64_t epoch, const GuestMemory&)> on_run_along;
+    // A frame reaches the standby's guest.
+    std::function<void(uint32_t domid, const std::string& frame)> on_input;
+    bool reapply = false;
     std::function<std::string()> partial;
     std::function<void(const std::string&)> trace;
   };
@@ -82,6 +94,9 @@ class SecondaryAgent : public StandbyDriver::Observer {
   std::unique_ptr<StandbyDriver> driver;
   SimulatedTarget* target = nullptr;
   uint64_t target_session = 0;
+  SimulatedStandbyTraffic* traffic = nullptr;
+  // What the standby's guest was when its activation was decided on.
+  standby::Standby::Guest guest = standby::Standby::Guest::kWaits;
 
  private:
   std::function<void(const std::string&)> trace_;

@@ -45,6 +45,13 @@ class ClientLedger {
     CheckAncestor(*received_.rbegin(), {memory.counter(), memory.chain()});
   }
 
+  // Whether the state `counter`, `chain` is one that `later` has come from, or is itself.
+  bool Has(const GuestMemory& later, uint64_t counter, uint64_t chain) const {
+    uint64_t at = later.counter(), its_chain = later.chain();
+    for (; at > counter; --at) its_chain = before_.at(its_chain).chain_before;
+    return at == counter && its_chain == chain;
+  }
+
   size_t received() const { return received_.size(); }
 
  private:

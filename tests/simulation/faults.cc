@@ -31,6 +31,7 @@ enum Kind {
   kStaleSession,
   kWallClockJump,
   kGuestFlood,
+  kStandbyCannotRun,
   kGuestDestroyed,
 };
 
@@ -58,6 +59,7 @@ constexpr const char* kNames[] = {
     "stale-session",
     "wall-clock-jump",
     "guest-flood",
+    "standby-can-not-run",
     "guest-destroyed",
 };
 
@@ -122,7 +124,9 @@ void Faults::InjectOne() {
       ++world_.secondary_host.failing_activations;
       return;
     case kEgressFailure:
-      if (world_.primary_host.powered) {
+      if (world_.config.lockstep.has_value()) {
+        world_.primary_host.failing_traffic = static_cast<int>(1 + random.Below(4));
+      } else if (world_.primary_host.powered) {
         world_.primary_host.kernel->FailOperations(absl::UnavailableError("simulated: netlink: ENOBUFS"),
                                                    static_cast<int>(1 + random.Below(4)),
                                                    static_cast<int>(random.Below(6)));
@@ -139,6 +143,9 @@ void Faults::InjectOne() {
       return;
     case kGuestFlood:
       return world_.FloodFor(random.Between(absl::Milliseconds(100), absl::Seconds(3)));
+    case kStandbyCannotRun:
+      world_.secondary_host.failing_runs += static_cast<int>(1 + random.Below(3));
+      return;
     case kGuestDestroyed:
       guest_destroyed_ = true;
       return world_.DestroyGuest();
@@ -167,6 +174,7 @@ void Faults::Heal() {
   world_.FloodFor(absl::ZeroDuration());
   for (Host* host : {&world_.primary_host, &world_.secondary_host}) {
     host->failing_pauses = host->failing_suspends = host->failing_prepares = host->failing_activations = 0;
+    host->failing_traffic = host->failing_runs = 0;
     host->store.FailWrites(0);
     if (host->powered) host->kernel->FailOperations(absl::OkStatus(), 0);
     if (host->gate->stalled()) host->gate->GoOn();

@@ -38,13 +38,14 @@ struct Domain {
   uint32_t domid = 0;
   GuestMemory memory;
   bool started = false;  // Unpaused for the first time.
+  bool along = false;    // A standby that runs along: its network is not the world's.
   bool paused = false;
   bool suspended = false;
   bool destroyed = false;
   bool log_dirty = false;
   std::set<int> dirty;
 
-  bool Runs() const { return started && !paused && !suspended && !destroyed; }
+  bool Runs() const { return (started || along) && !paused && !suspended && !destroyed; }
   std::string vif() const;
 };
 

@@ -19,6 +19,7 @@ class LeftoversChecker {
     };
     if (!host.powered) return;
     if (!host.kernel->installed().empty()) found("an egress buffer");
+    if (!host.diversions->installed().empty()) found("a diverted vif");
     if (host.helpers != 0) found(absl::StrCat(host.helpers, " helpers"));
     for (const auto& [domid, domain] : host.domains) {
       if (domain->log_dirty) found("dirty tracking");

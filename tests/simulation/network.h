@@ -35,6 +35,7 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
   struct Item {
     std::string message;
     absl::Status end;  // Not OK: the stream ends with this, `message` is empty.
+    bool traffic = false;
   };
   using Deliver = std::function<void(Item)>;
 
@@ -54,22 +55,29 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
       delay += random_->Between(absl::ZeroDuration(), network_->extra_latency_max);
     }
     last_due_ = std::max(last_due_, clock_->now() + delay);
+    traffic_waiting_ += item.traffic;
     queue_.emplace_back(last_due_, std::move(item));
     if (queue_.size() == 1) Arm(last_due_ - clock_->now());
   }
   // The sender breaks the stream off: what is under way may not arrive any more.
   void Break(absl::Status end) {
-    if (random_->Chance(500)) queue_.clear();
+    if (random_->Chance(500)) Clear();
     Send({"", std::move(end)});
   }
   // The sending host has lost its power, or the receiver has gone: nothing more arrives.
   void Cut() {
     cut_ = true;
-    queue_.clear();
+    Clear();
     deliver_ = nullptr;
   }
+  // On its way.
+  size_t traffic_waiting() const { return traffic_waiting_; }
 
  private:
+  void Clear() {
+    queue_.clear();
+    traffic_waiting_ = 0;
+  }
   void Arm(absl::Duration delay) {
     clock_->After(delay, [self = shared_from_this()] { self->Pump(); });
   }
@@ -79,6 +87,7 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     while (deliver_ != nullptr && !queue_.empty() && queue_.front().first <= clock_->now()) {
       Item item = std::move(queue_.front().second);
       queue_.pop_front();
+      traffic_waiting_ -= item.traffic;
       Deliver deliver = deliver_;  // It may be replaced, or cut, while it runs.
       deliver(std::move(item));
     }
@@ -93,6 +102,7 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
   Deliver deliver_;
   std::deque<std::pair<absl::Duration, Item>> queue_;
   absl::Duration last_due_;
+  size_t traffic_waiting_ = 0;
   bool cut_ = false;
 };
 

@@ -6,7 +6,8 @@
 
 namespace romulus::simulation {
 
-// I2: at most one host runs the guest. A stalled host's guest counts: it goes on when the host does.
+// I2: at most one host runs the guest. A stalled host's guest counts: it goes on when the host does. A standby that
+// runs along does not: nothing of what it does is heard (what would be is I1's and the client's business).
 class OneOwnerChecker {
  public:
   explicit OneOwnerChecker(Violations* violations) : violations_(violations) {}
@@ -18,7 +19,7 @@ class OneOwnerChecker {
  private:
   static int Running(const Host& host) {
     int running = 0;
-    for (const auto& [domid, domain] : host.domains) running += domain->Runs() ? 1 : 0;
+    for (const auto& [domid, domain] : host.domains) running += domain->Runs() && !domain->along ? 1 : 0;
     return running;
   }
   Violations* const violations_;

@@ -18,7 +18,8 @@ constexpr absl::Duration kRestoreMax = absl::Seconds(60);
 
 class Scenario {
  public:
-  Scenario(uint64_t seed, Mutant mutant, bool trace) : world_(seed, mutant, trace), faults_(&world_), plane_(&world_) {}
+  Scenario(uint64_t seed, Mutant mutant, bool trace, Mode mode)
+      : world_(seed, mutant, trace, mode), faults_(&world_), plane_(&world_) {}
 
   Outcome Run() {
     world_.CreateProtection();
@@ -31,7 +32,11 @@ class Scenario {
     outcome.takeovers = world_.takeovers;
     outcome.answers = world_.ledger.received();
     outcome.early_checkpoints = world_.early_checkpoints();
-    outcome.dropped = world_.dropped;
+    outcome.dropped = world_.dropped + (world_.primary == nullptr ? 0 : world_.primary->dropped());
+    outcome.runs_along = world_.runs_along;
+    outcome.compared = world_.compared;
+    outcome.divergences = world_.divergences;
+    for (const auto& [name, count] : world_.takeovers_from) outcome.faults[name] = count;
     outcome.ending = ending_;
     return outcome;
   }
@@ -184,6 +189,8 @@ class Scenario {
 
 }  // namespace
 
-Outcome RunScenario(uint64_t seed, Mutant mutant, bool trace) { return Scenario(seed, mutant, trace).Run(); }
+Outcome RunScenario(uint64_t seed, Mutant mutant, bool trace, Mode mode) {
+  return Scenario(seed, mutant, trace, mode).Run();
+}
 
 }  // namespace romulus::simulation

@@ -26,17 +26,20 @@ struct Flags {
   uint64_t seeds = 10000;
   bool trace = false;
   Mutant mutant = Mutant::kNone;
+  Mode mode = Mode::kRemus;
   // With a mutant: success is that a seed finds it.
   bool expect_violation = false;
 };
 
 thread_local uint64_t current_seed = 0;
 std::string mutant_name = "none";
+const char* mode_name = "remus";
 
 void PrintReplay(uint64_t seed) {
   fprintf(stderr,
-          "replay: bazel run //tests/simulation:simulate -- --first_seed=%" PRIu64 " --seeds=1 --mutant=%s --trace\n",
-          seed, mutant_name.c_str());
+          "replay: bazel run //tests/simulation:simulate -- --first_seed=%" PRIu64
+          " --seeds=1 --mode=%s --mutant=%s --trace\n",
+          seed, mode_name, mutant_name.c_str());
 }
 
 // A failed ROMULUS_CHECK: which seed it was.
@@ -44,8 +47,8 @@ void OnAbort(int) {
   char text[200];
   int length = snprintf(text, sizeof text,
                         "replay: bazel run //tests/simulation:simulate -- --first_seed=%" PRIu64
-                        " --seeds=1 --mutant=%s --trace\n",
-                        current_seed, mutant_name.c_str());
+                        " --seeds=1 --mode=%s --mutant=%s --trace\n",
+                        current_seed, mode_name, mutant_name.c_str());
   if (write(STDERR_FILENO, text, static_cast<size_t>(length)) < 0) _exit(3);
   signal(SIGABRT, SIG_DFL);
   raise(SIGABRT);
@@ -54,6 +57,7 @@ void OnAbort(int) {
 struct Totals {
   std::map<std::string, uint64_t> faults, endings;
   uint64_t checkpoints = 0, early_checkpoints = 0, takeovers = 0, answers = 0, dropped = 0, seeds = 0;
+  uint64_t runs_along = 0, compared = 0, divergences = 0;
   uint64_t failed_seed = 0;
   std::string violation;
 
@@ -62,6 +66,9 @@ struct Totals {
     checkpoints += outcome.checkpoints;
     early_checkpoints += outcome.early_checkpoints;
     dropped += outcome.dropped;
+    runs_along += outcome.runs_along;
+    compared += outcome.compared;
+    divergences += outcome.divergences;
     takeovers += outcome.takeovers;
     answers += outcome.answers;
     ++endings[outcome.ending];
@@ -72,6 +79,9 @@ struct Totals {
     checkpoints += other.checkpoints;
     early_checkpoints += other.early_checkpoints;
     dropped += other.dropped;
+    runs_along += other.runs_along;
+    compared += other.compared;
+    divergences += other.divergences;
     takeovers += other.takeovers;
     answers += other.answers;
     for (const auto& [name, count] : other.endings) endings[name] += count;
@@ -94,7 +104,7 @@ int Run(const Flags& flags) {
     workers.emplace_back([&, i] {
       for (uint64_t n = i; n < flags.seeds && !failed; n += threads) {
         current_seed = flags.first_seed + n;
-        Outcome outcome = RunScenario(current_seed, flags.mutant, flags.trace);
+        Outcome outcome = RunScenario(current_seed, flags.mutant, flags.trace, flags.mode);
         parts[i].Add(outcome);
         // Something to look at in long runs.
         if (++done % 20000 == 0) fprintf(stderr, "%" PRIu64 " of %" PRIu64 " seeds\n", done.load(), flags.seeds);
@@ -115,6 +125,11 @@ int Run(const Flags& flags) {
          " answers, %" PRIu64 " dropped\n",
          totals.seeds, seconds, totals.checkpoints, totals.early_checkpoints, totals.takeovers, totals.answers,
          totals.dropped);
+  if (flags.mode == Mode::kColo) {
+    printf("lockstep: the standby began to run along %" PRIu64 " times, %" PRIu64
+           " answers left before a commit, %" PRIu64 " differed\n",
+           totals.runs_along, totals.compared, totals.divergences);
+  }
   printf("faults injected:\n");
   for (const auto& [name, count] : totals.faults) printf("  %-32s %" PRIu64 "\n", name.c_str(), count);
   printf("endings:\n");
@@ -145,11 +160,17 @@ bool Parse(int argc, char** argv, Flags& flags) {
       const std::map<std::string, Mutant> mutants = {{"none", Mutant::kNone},
                                                      {"release-early", Mutant::kReleaseEarly},
                                                      {"ack-early", Mutant::kAckEarly},
-                                                     {"activate-partial", Mutant::kActivatePartial}};
+                                                     {"activate-partial", Mutant::kActivatePartial},
+                                                     {"uncompared", Mutant::kUncompared},
+                                                     {"ignore-standby", Mutant::kIgnoreStandby},
+                                                     {"reapply", Mutant::kReapply}};
       auto found = mutants.find(v);
       if (found == mutants.end()) return false;
       flags.mutant = found->second;
       mutant_name = found->first;
+    } else if (flag == "--mode=colo" || flag == "--mode=remus") {
+      flags.mode = flag == "--mode=colo" ? Mode::kColo : Mode::kRemus;
+      mode_name = flags.mode == Mode::kColo ? "colo" : "remus";
     } else if (flag == "--expect_violation") {
       flags.expect_violation = true;
     } else if (flag == "--trace") {
@@ -168,8 +189,9 @@ int main(int argc, char** argv) {
   romulus::simulation::Flags flags;
   if (!romulus::simulation::Parse(argc, argv, flags)) {
     fprintf(stderr,
-            "usage: simulate [--seeds=10000] [--first_seed=1] [--trace]\n"
-            "                [--mutant=release-early|ack-early|activate-partial [--expect_violation]]\n");
+            "usage: simulate [--mode=remus|colo] [--seeds=10000] [--first_seed=1] [--trace]\n"
+            "                [--mutant=release-early|ack-early|activate-partial [--expect_violation]]\n"
+            "                [--mode=colo --mutant=uncompared|ignore-standby|reapply [--expect_violation]]\n");
     return 2;
   }
   signal(SIGABRT, romulus::simulation::OnAbort);

@@ -16,6 +16,8 @@ namespace {
 constexpr uint32_t kChunkBytes = 3000;
 constexpr absl::Duration kPerChunk = absl::Microseconds(300);
 constexpr absl::Duration kAcceptTimeout = absl::Seconds(30);
+// Of traffic, on its way.
+constexpr size_t kTrafficMax = 256;
 
 }  // namespace
 
@@ -77,12 +79,21 @@ void SimulatedPrimaryLink::Send(PrimaryMessage message) {
   Transmit(message);
 }
 
-void SimulatedPrimaryLink::SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader,
-                                          bool tell_when_sent) {
+bool SimulatedPrimaryLink::SendTraffic(PrimaryMessage message) {
+  const bool droppable = !message.has_sequence_offset();
+  if (closed_ || (droppable && connection_.to_secondary->traffic_waiting() >= kTrafficMax)) return false;
+  message.set_generation(generation_);
+  connection_.to_secondary->Send({message.SerializeAsString(), absl::OkStatus(), /*traffic=*/droppable});
+  return true;
+}
+
+void SimulatedPrimaryLink::SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, bool tell_when_sent,
+                                          replication::v1::AfterCheckpoint after) {
   if (closed_) return;
   ROMULUS_CHECK(!chunker_.has_value());
   reader_ = reader;
   tell_when_sent_ = tell_when_sent;
+  after_ = after;
   chunker_.emplace(epoch, std::move(reader), chunk_bytes_);
   PumpCheckpoint();
 }
@@ -113,6 +124,7 @@ void SimulatedPrimaryLink::PumpCheckpoint() {
       break;
     }
   }
+  if (message.has_checkpoint_trailer()) message.mutable_checkpoint_trailer()->set_after(after_);
   const uint64_t epoch = message.checkpoint_trailer().epoch();
   Send(std::move(message));
   if (*step == CheckpointChunker::Step::kTrailer) {
@@ -225,6 +237,13 @@ void SimulatedSecondaryLink::Send(SecondaryMessage message) {
   Transmit(message);
 }
 
+bool SimulatedSecondaryLink::SendTraffic(SecondaryMessage message) {
+  if (closed_ || connection_.to_primary->traffic_waiting() >= kTrafficMax) return false;
+  message.set_generation(generation_);
+  connection_.to_primary->Send({message.SerializeAsString(), absl::OkStatus(), /*traffic=*/true});
+  return true;
+}
+
 void SimulatedSecondaryLink::Receive(Pipe::Item item) {
   if (closed_) return;
   if (!item.end.ok()) return CloseWith(item.end, absl::OkStatus());
@@ -254,14 +273,15 @@ absl::Status SimulatedSecondaryLink::Take(const PrimaryMessage& message) {
         raw_.clear();
         absl::StatusOr<CheckpointAssembler::Verified> verified = assembler_.Finish(message.checkpoint_trailer());
         if (hooks_.ack_early && message.checkpoint_trailer().epoch() > 1) {
-          observer_->OnCheckpoint(message.checkpoint_trailer().epoch(), std::move(raw));
+          observer_->OnCheckpoint(message.checkpoint_trailer().epoch(), std::move(raw),
+                                  message.checkpoint_trailer().after());
           return absl::OkStatus();
         }
         if (!verified.ok()) return verified.status();
         if (verified->epoch == 1) {
-          observer_->OnSeeded(verified->bytes.ToString());
+          observer_->OnSeeded(verified->bytes.ToString(), message.checkpoint_trailer().after());
         } else {
-          observer_->OnCheckpoint(verified->epoch, std::move(verified->bytes));
+          observer_->OnCheckpoint(verified->epoch, std::move(verified->bytes), message.checkpoint_trailer().after());
         }
         return absl::OkStatus();
       }

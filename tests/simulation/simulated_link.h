@@ -38,8 +38,10 @@ class SimulatedPrimaryLink final : public PrimaryLink {
   ~SimulatedPrimaryLink() override;
 
   void Open(uint64_t generation, const replication::v1::OpenSession& open_session, Observer* observer) override;
-  void SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, bool tell_when_sent) override;
+  void SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, bool tell_when_sent,
+                      replication::v1::AfterCheckpoint after) override;
   void Send(replication::v1::PrimaryMessage message) override;
+  bool SendTraffic(replication::v1::PrimaryMessage message) override;
   void Close() override;
   uint64_t sent_bytes() const override { return sent_bytes_; }
 
@@ -66,6 +68,7 @@ class SimulatedPrimaryLink final : public PrimaryLink {
   std::optional<LinkMonitor> monitor_;
   std::optional<CheckpointChunker> chunker_;
   bool tell_when_sent_ = false;
+  replication::v1::AfterCheckpoint after_ = replication::v1::AFTER_CHECKPOINT_UNSPECIFIED;
   std::shared_ptr<CheckpointReader> reader_;
   uint64_t sent_bytes_ = 0;
   bool closed_ = false;
@@ -88,6 +91,7 @@ class SimulatedSecondaryLink final : public SecondaryLink {
   void Start(Observer* observer) override;
   void SetSeedSink(std::shared_ptr<CheckpointSink> sink) override { assembler_.SetSeedSink(std::move(sink)); }
   void Send(replication::v1::SecondaryMessage message) override;
+  bool SendTraffic(replication::v1::SecondaryMessage message) override;
   void Close(absl::Status status) override;
   absl::Duration silence() const override { return monitor_.SinceReceived(agent_.now()); }
   uint64_t received_bytes() const override { return received_bytes_; }

@@ -76,12 +76,11 @@ void SimulatedSource::WatchDomain() {
   });
 }
 
-void SimulatedSource::AddStandbyPages(uint64_t, PageRuns) { ROMULUS_CHECK(ended_); }
-
 void SimulatedSource::RequestCheckpoint(uint64_t epoch, bool with_standby_pages) {
   if (ended_) return;
-  ROMULUS_CHECK(!with_standby_pages);
-  ROMULUS_CHECK(epoch == epoch_ + 1 && !awaiting_permit_);
+  ROMULUS_CHECK(epoch == epoch_ + 1 && !awaiting_permit_ && !awaiting_pages_);
+  awaiting_pages_ = with_standby_pages;
+  standby_pages_.clear();
   Suspend(epoch);
 }
 
@@ -99,13 +98,15 @@ void SimulatedSource::Suspend(uint64_t epoch) {
     if (domain_->paused) {
       return End(absl::UnavailableError("the guest did not suspend in time"), absl::Milliseconds(500));
     }
-    domain_->suspended = true;
+    domain_->suspended = suspended_ = true;
     suspend_ = host_->machine->now() - suspend_requested_;
     awaiting_permit_ = true;
     ToAgent(absl::Microseconds(200), [epoch](Observer* observer) { observer->OnSuspended(epoch); });
     host_->machine->After(kResumeTimeout, [this, here, epoch] {
-      if (!*here || ended_ || !awaiting_permit_ || epoch_ != epoch) return;
-      End(absl::UnavailableError("the agent did not permit the resume in time"), absl::ZeroDuration());
+      if (!*here || ended_ || epoch_ != epoch || !(awaiting_permit_ || awaiting_pages_)) return;
+      End(absl::UnavailableError(awaiting_permit_ ? "the agent did not permit the resume in time"
+                                                  : "the agent did not name the standby's pages in time"),
+          absl::ZeroDuration());
     });
   });
 }
@@ -114,20 +115,38 @@ void SimulatedSource::PermitResume(uint64_t epoch) {
   if (ended_) return;
   ROMULUS_CHECK(awaiting_permit_ && epoch == epoch_);
   awaiting_permit_ = false;
+  if (!awaiting_pages_) Capture();
+}
+
+void SimulatedSource::AddStandbyPages(uint64_t epoch, PageRuns pages) {
+  if (ended_) return;
+  ROMULUS_CHECK(awaiting_pages_ && epoch == epoch_);
+  awaiting_pages_ = false;
+  if (!ignore_standby_pages_) standby_pages_ = std::move(pages);
+  if (suspended_ && !awaiting_permit_) Capture();
+}
+
+void SimulatedSource::Capture() {
   absl::Duration copy = random_->Between(absl::Microseconds(100), absl::Milliseconds(3));
-  host_->machine->After(copy, [this, here = here_, epoch, copy] {
+  host_->machine->After(copy, [this, here = here_, epoch = epoch_, copy] {
     if (!*here || ended_ || domain_->destroyed) return;
+    std::set<int> pages = domain_->dirty;
+    for (const PageRun& run : standby_pages_) {
+      for (uint64_t gfn = run.first_gfn; gfn < run.first_gfn + run.count && gfn < GuestMemory::kPages; ++gfn) {
+        pages.insert(static_cast<int>(gfn));
+      }
+    }
     Captured captured;
     captured.epoch = epoch;
     captured.dirty_pages = epoch == 1 ? GuestMemory::kPages : domain_->dirty.size();
+    captured.standby_pages = epoch == 1 ? 0 : pages.size() - domain_->dirty.size();
     captured.parts.suspend = suspend_;
     captured.copy = captured.parts.page_copy = copy;
-    std::string bytes =
-        epoch == 1 ? FirstCheckpoint(domain_->memory) : LaterCheckpoint(domain_->memory, domain_->dirty);
+    std::string bytes = epoch == 1 ? FirstCheckpoint(domain_->memory) : LaterCheckpoint(domain_->memory, pages);
     captured.length = bytes.size();
     on_capture_(epoch, domain_->memory);
     domain_->dirty.clear();
-    domain_->suspended = false;
+    domain_->suspended = suspended_ = false;
     captured.pause = host_->machine->now() - suspend_requested_;
     if (epoch > 1) captured.reader = std::make_shared<MemoryCheckpointReader>(bytes);
     ToAgent(absl::Microseconds(100), [this, captured, bytes = std::move(bytes)](Observer* observer) {
@@ -152,7 +171,7 @@ void SimulatedSource::KillHelper() {
 void SimulatedSource::End(absl::Status status, absl::Duration delay) {
   if (ended_) return;
   ended_ = true;
-  awaiting_permit_ = false;
+  awaiting_permit_ = awaiting_pages_ = false;
   if (seeding_ != nullptr) seeding_->Cancel();
   host_->machine->After(delay, [this, host = host_, domain = domain_, here = here_, status] {
     domain->suspended = domain->log_dirty = false;

@@ -46,6 +46,9 @@ class SimulatedSource final : public CheckpointSource {
   void PermitResume(uint64_t epoch) override;
   void Stop() override;
 
+  // Mutant ignore-standby: what the standby has written to is not sent.
+  void IgnoreStandbyPages() { ignore_standby_pages_ = true; }
+
   // A fault: the helper dies (SIGSEGV).
   void KillHelper();
 
@@ -53,6 +56,8 @@ class SimulatedSource final : public CheckpointSource {
   void ToAgent(absl::Duration delay, std::function<void(Observer*)> call);
   void WatchDomain();
   void Suspend(uint64_t epoch);
+  // Once it may resume, and all pages are known.
+  void Capture();
   void End(absl::Status status, absl::Duration delay);
 
   Host* const host_;
@@ -64,7 +69,11 @@ class SimulatedSource final : public CheckpointSource {
   std::shared_ptr<bool> here_ = std::make_shared<bool>(true);
   std::shared_ptr<GrowingReader> seeding_;  // Until checkpoint 1 is captured.
   bool ended_ = false;
+  bool ignore_standby_pages_ = false;
+  bool suspended_ = false;  // For the checkpoint that is being taken.
   bool awaiting_permit_ = false;
+  bool awaiting_pages_ = false;
+  PageRuns standby_pages_;
   uint64_t epoch_ = 0;
   absl::Duration suspend_requested_;
   absl::Duration suspend_;  // From then until suspended.

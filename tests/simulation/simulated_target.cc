@@ -39,7 +39,7 @@ void SimulatedTarget::ToAgent(absl::Duration delay, std::function<void(Observer*
 }
 
 void SimulatedTarget::Prepare(const replication::v1::DomainDescription&, bool lockstep, Observer* observer) {
-  ROMULUS_CHECK(!lockstep);
+  lockstep_ = lockstep;
   observer_ = observer;
   absl::Duration creation = random_->Between(absl::Milliseconds(5), absl::Milliseconds(50));
   if (host_->failing_prepares > 0) {
@@ -59,23 +59,69 @@ void SimulatedTarget::Prepare(const replication::v1::DomainDescription&, bool lo
   });
 }
 
-void SimulatedTarget::Suspend(uint64_t) { ROMULUS_CHECK(false); }
-
-void SimulatedTarget::Freeze() {}
-
-void SimulatedTarget::FinishSeeding(std::string tail, AfterCheckpoint after) {
-  ROMULUS_CHECK(after == AfterCheckpoint::kWait);
-  ROMULUS_CHECK(state_ != State::kDiscarding);
-  seeded_ = true;
-  queue_.emplace_back(1, sink_->Take() + tail);
+void SimulatedTarget::Queue(Queued checkpoint) {
+  ROMULUS_CHECK(state_ != State::kDiscarding && !activating_ && !frozen_);
+  ROMULUS_CHECK(checkpoint.after == AfterCheckpoint::kWait || lockstep_);
+  ROMULUS_CHECK(domain_ == nullptr || !domain_->along || domain_->suspended || state_ == State::kBroken);
+  queue_.push_back(std::move(checkpoint));
   Work();
 }
 
+void SimulatedTarget::FinishSeeding(std::string tail, AfterCheckpoint after) {
+  seeded_ = true;
+  Queue({1, sink_->Take() + tail, after});
+}
+
 void SimulatedTarget::Apply(uint64_t epoch, CheckpointBytes bytes, AfterCheckpoint after) {
-  ROMULUS_CHECK(after == AfterCheckpoint::kWait);
-  ROMULUS_CHECK(state_ != State::kDiscarding && !activating_);
-  queue_.emplace_back(epoch, bytes.ToString());
-  Work();
+  Queue({epoch, bytes.ToString(), after});
+}
+
+void SimulatedTarget::RunAlong(uint64_t epoch) {
+  resuming_ = true;
+  host_->machine->After(random_->Between(absl::Milliseconds(1), absl::Milliseconds(30)), [this, here = here_, epoch] {
+    resuming_ = false;
+    if (!*here || state_ != State::kWaiting) return;
+    if (frozen_ || activating_) return Work();
+    if (host_->failing_runs > 0) {
+      --host_->failing_runs;
+      domain_->along = false;
+      ToAgent(absl::Milliseconds(1), [this, epoch](Observer* observer) {
+        if (state_ == State::kWaiting && !frozen_) {
+          observer->OnLockstepRefused(epoch, absl::UnavailableError("simulated: the event channels differ"));
+        }
+      });
+      return;
+    }
+    domain_->dirty.clear();
+    domain_->along = true;
+    domain_->suspended = false;
+    hooks_.on_run_along(epoch, domain_->memory);
+    ToAgent(random_->Between(absl::Microseconds(10), absl::Milliseconds(2)), [this, epoch](Observer* observer) {
+      if (state_ == State::kWaiting && !frozen_ && !activating_) observer->OnRunning(epoch);
+    });
+  });
+}
+
+void SimulatedTarget::Suspend(uint64_t epoch) {
+  ROMULUS_CHECK(!activating_ && !frozen_ && state_ != State::kDiscarding);
+  // Mostly fast; at times later than anybody waits for.
+  const absl::Duration suspend = random_->Chance(20) ? random_->Between(absl::Milliseconds(50), absl::Seconds(3))
+                                                     : random_->Between(absl::Milliseconds(1), absl::Milliseconds(10));
+  host_->machine->After(suspend, [this, here = here_, epoch] {
+    if (!*here || state_ != State::kWaiting || frozen_ || activating_) return;
+    domain_->suspended = true;
+    PageRuns dirty = PageRunsOf(domain_->dirty);
+    ToAgent(absl::Microseconds(200), [this, epoch, dirty](Observer* observer) {
+      if (state_ == State::kWaiting && !frozen_ && !activating_) observer->OnSuspended(epoch, dirty);
+    });
+  });
+}
+
+void SimulatedTarget::Freeze() {
+  ROMULUS_CHECK(!activating_);
+  if (state_ != State::kWaiting) return;
+  frozen_ = true;
+  if (domain_->along) domain_->paused = true;
 }
 
 void SimulatedTarget::Activate() {
@@ -91,7 +137,7 @@ void SimulatedTarget::Activate() {
 }
 
 void SimulatedTarget::Work() {
-  if (working_ || state_ != State::kWaiting) return;
+  if (working_ || resuming_ || state_ != State::kWaiting) return;
   if (!queue_.empty()) {
     working_ = true;
     // Mostly fast, at times slower than checkpoints come.
@@ -100,27 +146,37 @@ void SimulatedTarget::Work() {
     host_->machine->After(apply, [this, here = here_] {
       if (!*here || state_ != State::kWaiting) return;
       working_ = false;
-      uint64_t epoch = queue_.front().first;
-      ApplyCheckpoint(queue_.front().second, epoch == 1, domain_->memory);
+      const Queued applied = std::move(queue_.front());
       queue_.pop_front();
-      ToAgent(absl::ZeroDuration(), [this, epoch](Observer* observer) {
+      ApplyCheckpoint(applied.bytes, applied.epoch == 1, domain_->memory);
+      checkpoint_ = domain_->memory;
+      // Nothing is left of what it was before.
+      domain_->along = false;
+      ToAgent(absl::ZeroDuration(), [this, epoch = applied.epoch](Observer* observer) {
         if (state_ == State::kWaiting) observer->OnApplied(epoch);
       });
+      if (applied.after == AfterCheckpoint::kRun && !frozen_ && !activating_) return RunAlong(applied.epoch);
       Work();
     });
     return;
   }
   if (!activating_) return;
   working_ = true;
-  host_->machine->After(random_->Between(absl::Milliseconds(10), absl::Milliseconds(60)), [this, here = here_] {
+  // One that has run has its devices, and little to do.
+  const absl::Duration start = domain_->along ? random_->Between(absl::Microseconds(100), absl::Milliseconds(5))
+                                              : random_->Between(absl::Milliseconds(10), absl::Milliseconds(60));
+  host_->machine->After(start, [this, here = here_] {
     if (!*here || state_ != State::kWaiting) return;
     if (host_->failing_activations > 0) {
       --host_->failing_activations;
       state_ = State::kBroken;
+      domain_->along = false;
       return FailActivation(absl::InternalError("simulated: the vif's backend did not connect"));
     }
     if (hooks_.partial != nullptr) ApplyCheckpoint(hooks_.partial(), false, domain_->memory);
+    if (hooks_.reapply) domain_->memory = checkpoint_;
     state_ = State::kRunning;
+    domain_->along = domain_->paused = domain_->suspended = false;
     --host_->helpers;
     host_->kernel->AddVif(domain_->vif());
     hooks_.on_run(domain_->memory);
@@ -153,6 +209,7 @@ void SimulatedTarget::KillHelper() {
 
 void SimulatedTarget::Break(absl::Status status) {
   state_ = State::kBroken;
+  domain_->along = false;
   sink_->End(status);
   if (activating_) return FailActivation(std::move(status));
   ToAgent(absl::Milliseconds(2), [this, status](Observer* observer) {

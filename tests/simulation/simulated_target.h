@@ -19,8 +19,12 @@ class SimulatedTarget final : public CheckpointTarget {
   struct Hooks {
     // The guest is about to run from this memory.
     std::function<void(const GuestMemory&)> on_run;
+    // It is about to run along, from checkpoint `epoch`.
+    std::function<void(uint64_t epoch, const GuestMemory&)> on_run_along;
     // For the mutant activate-partial: bytes of an unfinished checkpoint. Null: none, as it must be.
     std::function<std::string()> partial;
+    // Mutant reapply: a takeover goes back to the last checkpoint, whatever the guest has done since.
+    bool reapply = false;
   };
 
   SimulatedTarget(Host* host, Process agent, Random* random, Hooks hooks);
@@ -41,7 +45,15 @@ class SimulatedTarget final : public CheckpointTarget {
  private:
   class Sink;
   void ToAgent(absl::Duration delay, std::function<void(Observer*)> call);
+  struct Queued {
+    uint64_t epoch = 0;
+    std::string bytes;
+    AfterCheckpoint after = AfterCheckpoint::kWait;
+  };
   void Work();
+  void Queue(Queued checkpoint);
+  // The checkpoint that was applied last is one to run from.
+  void RunAlong(uint64_t epoch);
   void Break(absl::Status status);
   void FailActivation(absl::Status status);
 
@@ -53,7 +65,11 @@ class SimulatedTarget final : public CheckpointTarget {
   std::shared_ptr<bool> here_ = std::make_shared<bool>(true);
   std::shared_ptr<Domain> domain_;
   std::shared_ptr<Sink> sink_;
-  std::deque<std::pair<uint64_t, std::string>> queue_;
+  std::deque<Queued> queue_;
+  bool lockstep_ = false;
+  bool frozen_ = false;
+  bool resuming_ = false;   // It is going to run along.
+  GuestMemory checkpoint_;  // As applied last, for the mutant.
   bool seeded_ = false;
   bool working_ = false;
   bool activating_ = false;

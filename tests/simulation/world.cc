@@ -1,11 +1,14 @@
 #include "tests/simulation/world.h"
 
 #include <cstdio>
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/log.h"
+#include "common/packet/frame.h"
+#include "common/packet/frame_builder.h"
 
 namespace romulus::simulation {
 
@@ -18,17 +21,20 @@ constexpr uint32_t kPacketBytes = 100;
 
 }  // namespace
 
-World::World(uint64_t seed, Mutant mutant, bool trace)
+World::World(uint64_t seed, Mutant mutant, bool trace, Mode mode)
     : random(seed),
-      primary_host("primary-host", &clock,
-                   [this](const std::string&, const SimulatedPacket& packet) { OnPacketLeft(packet.id); }),
+      primary_host(
+          "primary-host", &clock,
+          [this](const std::string&, const SimulatedPacket& packet) { OnPacketLeft(packet.id); },
+          [this](const std::string&, const lockstep::GuestFrame& frame) { OnFrameLeft(frame.contents); }),
       secondary_host("secondary-host", &clock,
                      [this](const std::string&, const SimulatedPacket& packet) { OnPacketLeft(packet.id); }),
       leftovers(&violations),
       ledger(&violations),
       mutant_(mutant),
+      mode_(mode),
       trace_(trace),
-      output_commit_(&violations),
+      output_commit_(&violations, &ledger),
       one_owner_(&violations),
       takeover_(&violations),
       commit_order_(&violations) {
@@ -50,6 +56,17 @@ World::World(uint64_t seed, Mutant mutant, bool trace)
   guest = primary_host.NewDomain();
   guest->started = true;
   primary_host.kernel->AddVif(guest->vif());
+  if (mode == Mode::kColo) {
+    primary_host.diversions->AddVif(guest->vif());
+    lockstep::LockstepSettings settings;
+    settings.run_max = random.Between(absl::Milliseconds(50), absl::Seconds(3));
+    settings.wait_min = random.Between(absl::Milliseconds(100), absl::Seconds(1));
+    settings.wait_max = absl::Seconds(5);
+    config.lockstep = settings;
+    // Some guests hardly ever differ, some all the time.
+    divergence_ = random.Chance(300) ? 0 : random.Below(random.Chance(300) ? 500 : 50);
+    silence_ = random.Chance(500) ? 0 : random.Below(50);
+  }
   StartSecondaryAgent();
   Request();
 }
@@ -77,18 +94,28 @@ bool World::Step() {
 
 // ---- guest and client ----
 
+void World::Answer(Domain& domain, uint64_t request) {
+  uint64_t before = domain.memory.chain();
+  domain.memory.Answer(request);
+  ledger.OnAnswered(before, domain.memory);
+  int page = static_cast<int>(1 + random.Below(GuestMemory::kPages - 1));
+  domain.memory.pages[page].words[random.Below(2)] = random.Next();
+  domain.dirty.insert({0, page});
+}
+
 void World::Request() {
   uint64_t request = ++last_request_;
   for (Host* host : {&primary_host, &secondary_host}) {
     if (!host->powered || host->gate->stalled()) continue;
     for (auto& [domid, domain] : host->domains) {
-      if (!domain->Runs()) continue;
-      uint64_t before = domain->memory.chain();
-      domain->memory.Answer(request);
-      ledger.OnAnswered(before, domain->memory);
-      int page = static_cast<int>(1 + random.Below(GuestMemory::kPages - 1));
-      domain->memory.pages[page].words[random.Below(2)] = random.Next();
-      domain->dirty.insert({0, page});
+      if (!domain->Runs() || domain->along) continue;
+      if (mode_ == Mode::kColo && domain == guest) {
+        CopyInput(request);
+        Answer(*domain, request);
+        primary_host.diversions->Enqueue(domain->vif(), {.contents = AnswerFrame(*domain)});
+        continue;
+      }
+      Answer(*domain, request);
       packets_[++last_packet_] = {domain == guest, domain->memory.counter(), domain->memory.chain()};
       Send(*host, domain->vif());
     }
@@ -96,6 +123,55 @@ void World::Request() {
   absl::Duration pause = random.Between(absl::Milliseconds(5), absl::Milliseconds(60));
   if (now() < flood_until_) pause = random.Between(absl::Microseconds(100), absl::Milliseconds(2));
   clock.After(pause, [this] { Request(); });
+}
+
+// ---- lockstep ----
+
+std::string World::AnswerFrame(const Domain& domain) const {
+  const uint64_t words[] = {domain.memory.counter(), domain.memory.chain()};
+  // To two clients, in turn.
+  return packet::UdpFrame(packet::ParseAddress("10.0.0.2"), 7, packet::ParseAddress("10.0.0.9"),
+                          static_cast<uint16_t>(1000 + words[0] % 2),
+                          absl::string_view(reinterpret_cast<const char*>(words), sizeof words));
+}
+
+void World::OnFrameLeft(const std::string& contents) {
+  const absl::string_view payload = packet::PayloadOf(packet::Parse(contents), contents);
+  uint64_t words[2];
+  ROMULUS_CHECK(payload.size() >= sizeof words);
+  memcpy(words, payload.data(), sizeof words);
+  if (primary != nullptr && primary->driver->core().snapshot().lockstep) ++compared;
+  OnAnswerLeft({true, words[0], words[1]});
+}
+
+// What enters the primary's guest: to its standby, too, if somebody is there to send it.
+void World::CopyInput(uint64_t request) {
+  if (primary == nullptr) return;
+  const TrafficFrame frame{0, std::string(reinterpret_cast<const char*>(&request), sizeof request)};
+  // Mostly at once; at times it is looked at later, perhaps in another epoch.
+  if (!random.Chance(20)) return primary->lockstep->OnInput({frame});
+  primary->process.After(random.Between(absl::ZeroDuration(), absl::Milliseconds(20)),
+                         [agent = primary.get(), frame] { agent->lockstep->OnInput({frame}); });
+}
+
+void World::OnStandbyInput(uint32_t domid, const std::string& frame) {
+  const auto found = secondary_host.domains.find(domid);
+  if (found == secondary_host.domains.end()) return;
+  Domain& standby = *found->second;
+  if (!standby.along || !standby.Runs()) return;  // Lost, as on any network.
+  uint64_t request = 0;
+  memcpy(&request, frame.data(), sizeof request);
+  if (random.Chance(divergence_)) {
+    ++divergences;
+    request ^= random.Next();
+  }
+  Answer(standby, request);
+  takeover_.OnOwnState(standby.memory);
+  if (random.Chance(silence_)) {
+    ++divergences;
+    return;
+  }
+  if (secondary != nullptr && secondary->traffic != nullptr) secondary->traffic->Send(AnswerFrame(standby));
 }
 
 void World::Send(Host& host, const std::string& vif) {
@@ -110,16 +186,15 @@ uint64_t World::early_checkpoints() const {
   return early_checkpoints_before_ + now;
 }
 
-std::optional<uint64_t> World::TakeoverCounter() const {
-  if (secondary == nullptr) return std::nullopt;
+const GuestMemory* World::TakeoverState() const {
+  if (secondary == nullptr) return nullptr;
   uint64_t committed = secondary->driver->core().snapshot().committed_epoch;
   const Standby::State& state = secondary->driver->core().state();
   bool could = std::holds_alternative<Standby::Ready>(state) || std::holds_alternative<Standby::AwaitingFence>(state) ||
                std::holds_alternative<Standby::Activating>(state);
-  if (!could) return std::nullopt;
-  const GuestMemory* memory = takeover_.captured(secondary->target_session, committed);
-  if (memory == nullptr) return std::nullopt;
-  return memory->counter();
+  if (!could) return nullptr;
+  const GuestMemory* own = takeover_.own(secondary->target_session, committed);
+  return own != nullptr ? own : takeover_.captured(secondary->target_session, committed);
 }
 
 // The policy has let output flow without a session, and it flows until the next one: a loss at takeover that the policy
@@ -141,10 +216,14 @@ void World::OnPacketLeft(uint64_t id) {
   auto found = packets_.find(id);
   Packet packet = found->second;
   packets_.erase(found);
+  OnAnswerLeft(packet);
+}
+
+void World::OnAnswerLeft(const Packet& packet) {
   if (packet.from_primary) {
     NoteUnprotected();
     if (released_unprotected_) return;
-    output_commit_.OnPacket(packet.counter, TakeoverCounter());
+    output_commit_.OnPacket(packet.counter, packet.chain, TakeoverState());
   }
   ledger.OnReceived(packet.counter, packet.chain);
 }
@@ -153,6 +232,11 @@ void World::OnTakeover(uint64_t session, const GuestMemory& memory) {
   ++takeovers;
   uint64_t committed = secondary->driver->core().snapshot().committed_epoch;
   Trace(absl::StrCat("the guest runs on the secondary host, at answer ", memory.counter(), ", epoch ", committed));
+  if (mode_ == Mode::kColo) {
+    constexpr const char* kNames[] = {"waits", "starts", "runs", "suspending", "suspended", "frozen"};
+    const bool own = takeover_.own(session, committed) != nullptr;
+    ++takeovers_from[absl::StrCat("takeover-", kNames[static_cast<int>(secondary->guest)], own ? "-own-state" : "")];
+  }
   takeover_.OnTakeover(session, committed, memory);
   ledger.OnTakeover(memory);
 }
@@ -172,6 +256,9 @@ void World::StartPrimaryAgent(bool recovered) {
   parts.egress_limit_bytes = egress_limit_bytes;
   parts.egress_watch = egress_watch;
   parts.release_early = mutant_ == Mutant::kReleaseEarly;
+  parts.lockstep = mode_ == Mode::kColo;
+  parts.uncompared = mutant_ == Mutant::kUncompared;
+  parts.ignore_standby = mutant_ == Mutant::kIgnoreStandby;
   parts.link_hooks.host_powered = [this] { return primary_host.powered; };
   parts.link_hooks.corruption = [this] { return network.corruption; };
   parts.link_hooks.on_commit = [this](uint64_t epoch) {
@@ -201,6 +288,7 @@ void World::StartPrimaryAgent(bool recovered) {
 
 void World::DropPrimaryAgent() {
   early_checkpoints_before_ = early_checkpoints();
+  if (primary != nullptr) dropped += primary->dropped();
   primary.reset();
 }
 
@@ -210,6 +298,12 @@ void World::StartSecondaryAgent() {
   parts.clock = &clock;
   parts.random = &random;
   parts.on_run = [this](uint64_t session, const GuestMemory& memory) { OnTakeover(session, memory); };
+  parts.on_run_along = [this](uint64_t session, uint64_t epoch, const GuestMemory& memory) {
+    ++runs_along;
+    takeover_.OnRunsAlong(session, epoch, memory);
+  };
+  parts.on_input = [this](uint32_t domid, const std::string& frame) { OnStandbyInput(domid, frame); };
+  parts.reapply = mutant_ == Mutant::kReapply;
   if (mutant_ == Mutant::kActivatePartial) parts.partial = [this] { return partial_; };
   parts.trace = trace_ ? [this](const std::string& line) { Trace(line); } : std::function<void(const std::string&)>();
   secondary = std::make_unique<SecondaryAgent>(parts);
@@ -307,7 +401,7 @@ bool World::GuestFenced() const {
 
 bool World::SecondaryHasNothing() const {
   absl::StatusOr<GenerationStore::Record> record = secondary_host.store.Read(kProtection);
-  return !TakeoverCounter().has_value() && !(record.ok() && record->ownership_moved);
+  return TakeoverState() == nullptr && !(record.ok() && record->ownership_moved);
 }
 
 void World::DestroyGuest() {

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,13 +26,16 @@
 
 namespace romulus::simulation {
 
-enum class Mutant { kNone, kReleaseEarly, kAckEarly, kActivatePartial };
+enum class Mutant { kNone, kReleaseEarly, kAckEarly, kActivatePartial, kUncompared, kIgnoreStandby, kReapply };
+
+// How the protection is to be kept: checkpoints at an interval, or in lockstep.
+enum class Mode { kRemus, kColo };
 
 // Two hosts, the network between them, a guest, its client: everything that is not a fault or a control plane.
 // All of it follows from the seed.
 class World {
  public:
-  World(uint64_t seed, Mutant mutant, bool trace);
+  World(uint64_t seed, Mutant mutant, bool trace, Mode mode = Mode::kRemus);
   ~World();
 
   // One step of the world, then the checks. False: a check has failed.
@@ -54,8 +58,9 @@ class World {
   void DestroyGuest();
   // By the primary host's record: the guest's copy there is stopped for good.
   bool GuestFenced() const;
-  // The answer that the standby would go on from if it were activated now; none: there is no such standby.
-  std::optional<uint64_t> TakeoverCounter() const;
+  // What the standby would go on from if it were activated now.
+  // Null: there is no such standby.
+  const GuestMemory* TakeoverState() const;
   // Nothing was or could be activated there.
   bool SecondaryHasNothing() const;
 
@@ -77,9 +82,16 @@ class World {
   EgressWatch::Options egress_watch;
   uint64_t checkpoints = 0;
   uint64_t takeovers = 0;
-  uint64_t dropped = 0;  // Packets that a full egress buffer did not take.
+  // Packets that a full egress buffer did not take; in lockstep, of agents that are gone.
+  uint64_t dropped = 0;
   // Checkpoints that output pressure has brought forward.
   uint64_t early_checkpoints() const;
+  // Lockstep: how often the standby has begun to run along, answers that have left by comparison (before their epoch's
+  // commit), how often the guests' memories or answers were made to differ, and what the standby was at takeovers.
+  uint64_t runs_along = 0;
+  uint64_t compared = 0;
+  uint64_t divergences = 0;
+  std::map<std::string, uint64_t> takeovers_from;
   LeftoversChecker leftovers;
   ClientLedger ledger;
 
@@ -95,12 +107,20 @@ class World {
   void StartSecondaryAgent();
   void AcceptOn(Connection connection, Pipe::Item item);
   void Request();
+  void Answer(Domain& domain, uint64_t request);
+  // In lockstep: the guest's frame, with its answer.
+  std::string AnswerFrame(const Domain& domain) const;
+  void OnFrameLeft(const std::string& contents);
+  void CopyInput(uint64_t request);
+  void OnStandbyInput(uint32_t domid, const std::string& frame);
+  void OnAnswerLeft(const Packet& packet);
   void Send(Host& host, const std::string& vif);
   void OnPacketLeft(uint64_t id);
   void NoteUnprotected();
   void OnTakeover(uint64_t session, const GuestMemory& memory);
 
   const Mutant mutant_;
+  const Mode mode_;
   const bool trace_;
   OutputCommitChecker output_commit_;
   OneOwnerChecker one_owner_;
@@ -116,6 +136,9 @@ class World {
   uint64_t last_request_ = 0;
   bool released_unprotected_ = false;
   absl::Duration flood_until_;
+  // Of 1000 answers of the standby: how many are other than the primary's guest's, and how many it keeps to itself.
+  uint64_t divergence_ = 0;
+  uint64_t silence_ = 0;
   uint64_t early_checkpoints_before_ = 0;  // Of primary agents that are gone.
 };
 
