@@ -54,9 +54,11 @@ def _fetch_script(folder):
     (folder / "parts/lab.sources").write_text(stanzas)
     options = ["-o", "Dir::Etc::sourcelist=/dev/null", "-o", f"Dir::Etc::sourceparts={folder}/parts",
                "-o", f"Dir::State::lists={folder}/lists", "-o", "APT::Sandbox::User=root", "-o", "Debug::NoLocking=1",
+               "-o", "Acquire::Retries=3",
                "-o", f"Dir::Cache::pkgcache={folder}/packages.bin", "-o", f"Dir::Cache::srcpkgcache={folder}/sources.bin"]
     with progress.phase("downloading Xen's source package, for a script that Debian does not package"):
-        _apt(folder, ["update", *options])
+        # Without --error-on a list that could not be fetched is a success, and what is missing then fails later.
+        _apt(folder, ["update", "--error-on=any", *options])
         _download_source(folder, options)
         (tarball,) = folder.glob("xen_*.orig.tar.*z*")
         with tarfile.open(tarball) as source:
@@ -78,9 +80,14 @@ def _build(folder):
         package.unlink()
 
 
+def fetch():
+    """To be called before a lab is up: inside, the driver reaches nothing but the lab."""
+    return cache.built("xen-netbuf-script", [pathlib.Path(__file__)], _build)
+
+
 def install(host):
-    """Puts the script where Xen would look for it, with its tools."""
-    made = cache.built("xen-netbuf-script", [pathlib.Path(__file__)], _build)
+    """Puts the script where Xen would look for it, with its tools. After fetch."""
+    made = fetch()
     host.put(SCRIPT, (made / "remus-netbuf-setup").read_bytes(), mode="755")
     for file in sorted((made / "tree").rglob("*")):
         if file.name in _TOOLS:

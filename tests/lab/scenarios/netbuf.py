@@ -3,7 +3,7 @@
 import time
 
 from lab import (control, ifb_contest, inventory, numbered_frames, numbered_guest, output_verdict, programs,
-                 protected_pair, replication_tap)
+                 protected_pair, replication_tap, xen_netbuf_script)
 
 IN_CI = True
 BREAKS = {
@@ -26,6 +26,7 @@ CONTESTS = 3
 
 def run(story):
     primary = programs.PRIMARY_RELEASE_EARLY if story.broken == "release-early" else programs.PRIMARY
+    xen_netbuf_script.fetch()
     with protected_pair.agents_up(story, SETTINGS, primary) as pair:
         if story.broken in (None, "own-lock"):
             _choose_ifbs_together(story, pair)
