@@ -46,6 +46,8 @@ using Mode = GuestTap::Mode;
 // and a guest can't set one.
 constexpr uint32_t kMark = 0x524f4d55;
 
+constexpr uint32_t kIsolation = 2;
+
 // By hook and priority. The last one of a hook that takes or drops all stays while the others are exchanged, for a
 // successor: so it is never open. While a redirection is before it, it sees nothing.
 constexpr TapRule kRules[] = {
@@ -53,7 +55,7 @@ constexpr TapRule kRules[] = {
     {TcHook::kIngress, 2, TapRule::Purpose::kTake, true, true, true},
     {TcHook::kIngress, 3, TapRule::Purpose::kShut, true, true, true},
     {TcHook::kEgress, 1, TapRule::Purpose::kLetOursPass, true, true, true},
-    {TcHook::kEgress, 2, TapRule::Purpose::kShut, false, true, false},
+    {TcHook::kEgress, kIsolation, TapRule::Purpose::kShut, false, true, false},
     {TcHook::kEgress, 3, TapRule::Purpose::kTake, false, true, true},
     {TcHook::kEgress, 4, TapRule::Purpose::kShut, false, true, true},
     {TcHook::kEgress, 5, TapRule::Purpose::kCopy, true, false, false},
@@ -66,8 +68,8 @@ bool IsLastShut(TcHook hook, uint32_t priority) {
 }
 
 TcRule ToTcRule(const TapRule& rule, const NetworkLink& from_guest, const NetworkLink& to_guest,
-                std::string_view cookie) {
-  TcRule made{.hook = rule.hook, .priority = rule.priority, .cookie = std::string(cookie)};
+                const TapCookie& cookie) {
+  TcRule made{.hook = rule.hook, .priority = rule.priority, .cookie = FormatTapCookie(cookie)};
   made.to_index = rule.hook == TcHook::kIngress ? from_guest.index : to_guest.index;
   switch (rule.purpose) {
     case TapRule::Purpose::kLetOursPass:
@@ -135,6 +137,7 @@ class Batch {
 struct Found {
   Classifier classifier = Classifier::kNone;
   std::vector<FoundRule> ours;
+  std::set<uint64_t> owner_hashes;
   bool foreign = false;
   bool qdisc_is_ours = false;
 
@@ -156,11 +159,13 @@ absl::StatusOr<Found> FindRules(NetlinkSocket& socket, const NetworkLink& vif) {
     absl::StatusOr<std::vector<FoundRule>> rules = ListRules(socket, vif, hook);
     if (!rules.ok()) return rules.status();
     for (FoundRule& rule : *rules) {
-      if (!IsTapCookie(rule.cookie)) {
+      const std::optional<TapCookie> cookie = ParseTapCookie(rule.cookie);
+      if (!cookie.has_value()) {
         found.foreign = true;
         continue;
       }
-      found.qdisc_is_ours |= rule.cookie == kTapCookie;
+      found.qdisc_is_ours |= cookie->qdisc_is_ours;
+      found.owner_hashes.insert(cookie->owner_hash);
       found.ours.push_back(std::move(rule));
     }
   }
@@ -172,6 +177,16 @@ absl::Status RefuseForeign(const NetworkLink& vif) {
       vif.name, " has filters that are not of a lockstep session (an egress buffer's, or somebody else's): look at ",
       "them with 'tc filter show dev ", vif.name, " ingress' (and egress), end who made them, or remove them with ",
       "'tc filter del dev ", vif.name, " ingress' (and egress)"));
+}
+
+Mode ModeOf(const Found& found) {
+  bool isolates = false, takes_both = false;
+  for (const FoundRule& rule : found.ours) {
+    if (rule.hook != TcHook::kEgress) continue;
+    isolates |= rule.priority == kIsolation;
+    takes_both |= rule.priority == kLastShutAtEgress;
+  }
+  return isolates ? Mode::kIsolate : takes_both ? Mode::kTranslate : Mode::kDivert;
 }
 
 // Whether a process that lives has the vif's TAPs.
@@ -196,7 +211,8 @@ absl::Status DeleteRules(NetlinkSocket& socket, const NetworkLink& vif, const Fo
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<GuestTap>> GuestTap::Attach(NetlinkSocket& socket, const Vif& vif, Mode mode) {
+absl::StatusOr<std::unique_ptr<GuestTap>> GuestTap::Attach(NetlinkSocket& socket, const Vif& vif,
+                                                           const std::string& owner, Mode mode) {
   if (vif.emulated) {
     return absl::InvalidArgumentError(absl::StrCat(vif.name, " is a device model's card: lockstep has none"));
   }
@@ -205,19 +221,24 @@ absl::StatusOr<std::unique_ptr<GuestTap>> GuestTap::Attach(NetlinkSocket& socket
   if (!link->has_value()) return absl::UnavailableError(absl::StrCat(vif.name, ": no such device"));
   if (absl::Status status = CheckPortKind(**link); !status.ok()) return status;
   absl::StatusOr<std::unique_ptr<FrameTap>> from_guest = FrameTap::New(socket, FrameTap::Name(vif, 'o'), **link);
+  if (absl::IsAlreadyExists(from_guest.status())) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(vif.name, " is of a lockstep session already: ", from_guest.status().message()));
+  }
   if (!from_guest.ok()) return from_guest.status();
   absl::StatusOr<std::unique_ptr<FrameTap>> to_guest = FrameTap::New(socket, FrameTap::Name(vif, 'i'), **link);
   if (!to_guest.ok()) return to_guest.status();
   std::unique_ptr<GuestTap> tap(
-      new GuestTap(socket, vif, **std::move(link), *std::move(from_guest), *std::move(to_guest)));
+      new GuestTap(socket, vif, HashTapOwner(owner), **std::move(link), *std::move(from_guest), *std::move(to_guest)));
   if (absl::Status status = tap->Install(mode); !status.ok()) return status;
   return tap;
 }
 
-GuestTap::GuestTap(NetlinkSocket& socket, Vif vif, NetworkLink link, std::unique_ptr<FrameTap> from_guest,
-                   std::unique_ptr<FrameTap> to_guest)
+GuestTap::GuestTap(NetlinkSocket& socket, Vif vif, uint64_t owner_hash, NetworkLink link,
+                   std::unique_ptr<FrameTap> from_guest, std::unique_ptr<FrameTap> to_guest)
     : socket_(socket),
       vif_(std::move(vif)),
+      owner_hash_(owner_hash),
       link_(std::move(link)),
       from_guest_(std::move(from_guest)),
       to_guest_(std::move(to_guest)) {}
@@ -229,7 +250,8 @@ FrameTap& GuestTap::tap(FrameDirection direction) const {
 }
 
 TcRule GuestTap::Build(const TapRule& rule) const {
-  return ToTcRule(rule, from_guest_->link(), to_guest_->link(), qdisc_is_ours_ ? kTapCookie : kTapCookieInOthersQdisc);
+  return ToTcRule(rule, from_guest_->link(), to_guest_->link(),
+                  {.owner_hash = owner_hash_, .qdisc_is_ours = qdisc_is_ours_});
 }
 
 absl::Status GuestTap::Install(Mode mode) {
@@ -242,6 +264,13 @@ absl::Status GuestTap::Install(Mode mode) {
   absl::StatusOr<Found> found = FindRules(socket_, link_);
   if (!found.ok()) return found.status();
   if (found->foreign) return RefuseForeign(link_);
+  if (found->any() && found->owner_hashes != std::set<uint64_t>{owner_hash_}) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        link_.name,
+        " is still mute from the lockstep session of another protection, whose agent died: start the agent ",
+        "again, which lets it speak where that protection has ended, or remove its filters with 'tc filter del dev ",
+        link_.name, " ingress' and the same for egress"));
+  }
   adopted_ = found->any();
   mode_ = adopted_ && mode == Mode::kDirect ? Mode::kDivert : mode;
   qdisc_is_ours_ = adopted_ ? found->qdisc_is_ours : found->classifier == Classifier::kNone;
@@ -347,17 +376,23 @@ absl::Status GuestTap::Clear(NetlinkSocket& socket, const std::string& vif) {
   return DeleteRules(socket, **link, *found);
 }
 
-absl::StatusOr<std::vector<std::string>> GuestTap::FindLeftovers(NetlinkSocket& socket) {
+absl::StatusOr<std::vector<GuestTap::Leftover>> GuestTap::FindLeftovers(NetlinkSocket& socket,
+                                                                        const std::set<std::string>& living) {
+  std::set<uint64_t> living_hashes;
+  for (const std::string& owner : living) living_hashes.insert(HashTapOwner(owner));
   absl::StatusOr<std::vector<NetworkLink>> links = ListLinks(socket);
   if (!links.ok()) return links.status();
-  std::vector<std::string> leftovers;
+  std::vector<Leftover> leftovers;
   for (const NetworkLink& link : *links) {
     if (IsAttached(*links, link.name)) continue;
     absl::StatusOr<Found> found = FindRules(socket, link);
     // Devices come and go meanwhile.
-    if (found.ok() && found->any()) leftovers.push_back(link.name);
+    if (!found.ok() || !found->any()) continue;
+    const bool lives = std::any_of(found->owner_hashes.begin(), found->owner_hashes.end(),
+                                   [&](uint64_t hash) { return living_hashes.count(hash) != 0; });
+    if (!lives) leftovers.push_back({link.name, ModeOf(*found)});
   }
-  std::sort(leftovers.begin(), leftovers.end());
+  std::sort(leftovers.begin(), leftovers.end(), [](const Leftover& a, const Leftover& b) { return a.vif < b.vif; });
   return leftovers;
 }
 

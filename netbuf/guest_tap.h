@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -45,15 +46,24 @@ class GuestTap {
   enum class Mode { kDirect, kDivert, kIsolate, kTranslate };
 
   // `socket` outlives this. An error leaves the vif as it was; after a predecessor's death that is mute.
-  // Where a predecessor's filters are in place they are taken over without a gap: nothing passes that they held up; a
-  // `mode` of kDirect is then kDivert until SetMode(kDirect).
-  static absl::StatusOr<std::unique_ptr<GuestTap>> Attach(NetlinkSocket& socket, const Vif& vif, Mode mode);
+  // Where filters of a dead agent's for the same `owner` (a protection's name) are in place they are taken over without
+  // a gap: nothing passes that they held up, and a `mode` of kDirect is then kDivert until SetMode(kDirect). Those of
+  // another owner: FAILED_PRECONDITION; so is an agent that lives.
+  static absl::StatusOr<std::unique_ptr<GuestTap>> Attach(NetlinkSocket& socket, const Vif& vif,
+                                                          const std::string& owner, Mode mode);
 
   // Removes what a dead agent left on a vif, filters and qdisc: from here on what its guest sends passes. OK if there
-  // is nothing, or no vif.
+  // is nothing, or no vif. FAILED_PRECONDITION: its agent lives.
   static absl::Status Clear(NetlinkSocket& socket, const std::string& vif);
-  // The vifs of this host that dead agents left mute, sorted.
-  static absl::StatusOr<std::vector<std::string>> FindLeftovers(NetlinkSocket& socket);
+
+  // What dead agents left on this host, of owners that are not in `living`; sorted by vif.
+  struct Leftover {
+    std::string vif;
+    // kTranslate: the guest had been taken over, and runs: Clear it. kDivert, kIsolate: it is mute until Clear.
+    Mode mode = Mode::kDivert;
+  };
+  static absl::StatusOr<std::vector<Leftover>> FindLeftovers(NetlinkSocket& socket,
+                                                             const std::set<std::string>& living);
 
   ~GuestTap();
 
@@ -84,7 +94,7 @@ class GuestTap {
   absl::Status Detach();
 
  private:
-  GuestTap(NetlinkSocket& socket, Vif vif, NetworkLink link, std::unique_ptr<FrameTap> from_guest,
+  GuestTap(NetlinkSocket& socket, Vif vif, uint64_t owner_hash, NetworkLink link, std::unique_ptr<FrameTap> from_guest,
            std::unique_ptr<FrameTap> to_guest);
   FrameTap& tap(FrameDirection direction) const;
   absl::Status Install(Mode mode);
@@ -92,6 +102,7 @@ class GuestTap {
 
   NetlinkSocket& socket_;
   const Vif vif_;
+  const uint64_t owner_hash_;
   const NetworkLink link_;
   std::unique_ptr<FrameTap> from_guest_;  // Both null after Detach.
   std::unique_ptr<FrameTap> to_guest_;

@@ -26,6 +26,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Pair;
 using Mode = GuestTap::Mode;
 
 constexpr FrameDirection kOut = FrameDirection::kFromGuest;
@@ -66,12 +67,12 @@ class GuestTapTest : public ::testing::Test {
   GuestTapTest() : socket_(*NetlinkSocket::Open()) {}
 
   std::unique_ptr<GuestTap> Attach(int vif, Mode mode) {
-    absl::StatusOr<std::unique_ptr<GuestTap>> tap = GuestTap::Attach(*socket_, harness_.vifs()[vif], mode);
+    absl::StatusOr<std::unique_ptr<GuestTap>> tap = GuestTap::Attach(*socket_, harness_.vifs()[vif], owner_, mode);
     EXPECT_TRUE(tap.ok()) << tap.status();
     return tap.ok() ? *std::move(tap) : nullptr;
   }
   absl::Status AttachStatus(int vif, Mode mode) {
-    return GuestTap::Attach(*socket_, harness_.vifs()[vif], mode).status();
+    return GuestTap::Attach(*socket_, harness_.vifs()[vif], owner_, mode).status();
   }
   // All frames that are there.
   static std::vector<GuestFrame> Read(GuestTap& tap, FrameDirection direction) {
@@ -109,8 +110,20 @@ class GuestTapTest : public ::testing::Test {
     sender.join();
   }
 
+  // Of what a dead agent left.
+  std::vector<std::pair<std::string, Mode>> Leftovers(const std::set<std::string>& living = {}) {
+    std::vector<std::pair<std::string, Mode>> found;
+    const absl::StatusOr<std::vector<GuestTap::Leftover>> leftovers = GuestTap::FindLeftovers(*socket_, living);
+    EXPECT_TRUE(leftovers.ok()) << leftovers.status();
+    for (const GuestTap::Leftover& each : *leftovers) {
+      found.emplace_back(each.vif, each.mode);
+    }
+    return found;
+  }
+
   KernelHarness harness_;
   const std::unique_ptr<NetlinkSocket> socket_;
+  std::string owner_ = "protections/p";
 };
 
 TEST_F(GuestTapTest, DivertHoldsWhatTheGuestSendsAndWritesItBackInOrder) {
@@ -295,12 +308,13 @@ TEST_F(GuestTapTest, WithNobodyToReadTheGuestIsMuteAndTheSuccessorTakesOver) {
   EXPECT_THAT(harness_.TakeReceived(0), IsEmpty()) << "dropped, never let through";
   harness_.network().Write(ToTheGuest(0, 3));
   EXPECT_THAT(TakeReceivedByGuest(0), ElementsAre(3)) << "what goes to the guest is its own affair";
-  EXPECT_THAT(*GuestTap::FindLeftovers(*socket_), ElementsAre("vif7.0"));
+  EXPECT_THAT(Leftovers(), ElementsAre(Pair("vif7.0", Mode::kDivert)));
+  EXPECT_THAT(Leftovers({"protections/q", "protections/p"}), IsEmpty());
 
   std::unique_ptr<GuestTap> successor = Attach(0, Mode::kDirect);
   EXPECT_TRUE(successor->adopted());
   EXPECT_EQ(successor->mode(), Mode::kDivert) << "it stays held until somebody says otherwise";
-  EXPECT_THAT(*GuestTap::FindLeftovers(*socket_), IsEmpty());
+  EXPECT_THAT(Leftovers(), IsEmpty());
   harness_.Send(0, 4, 100);
   EXPECT_THAT(harness_.TakeReceived(0), IsEmpty());
   EXPECT_THAT(Ids(Read(*successor, kOut)), ElementsAre(4));
@@ -370,9 +384,28 @@ TEST_F(GuestTapTest, ClearUnmutesAGuestOfADeadAgentOnly) {
   EXPECT_TRUE(GuestTap::Clear(*socket_, "vif99.0").ok());
 }
 
+TEST_F(GuestTapTest, FiltersOfAnotherProtectionAreNotTakenOver) {
+  Attach(0, Mode::kDivert).reset();
+  owner_ = "protections/another";
+  EXPECT_EQ(AttachStatus(0, Mode::kDirect).code(), absl::StatusCode::kFailedPrecondition);
+  harness_.Send(0, 1, 100);
+  EXPECT_THAT(harness_.TakeReceived(0), IsEmpty());
+}
+
+// A guest that was taken over runs, and must not wait for its agent.
+TEST_F(GuestTapTest, OfALeftoverIsKnownWhetherItsGuestWasTakenOver) {
+  std::unique_ptr<GuestTap> standby = Attach(0, Mode::kIsolate);
+  std::unique_ptr<GuestTap> active = Attach(1, Mode::kIsolate);
+  ASSERT_TRUE(active->SetMode(Mode::kTranslate).ok());
+  EXPECT_THAT(Leftovers(), IsEmpty());
+  standby.reset();
+  active.reset();
+  EXPECT_THAT(Leftovers(), ElementsAre(Pair("vif7.0", Mode::kIsolate), Pair("vif7.1", Mode::kTranslate)));
+}
+
 TEST_F(GuestTapTest, TwoAgentsDoNotShareAGuest) {
   std::unique_ptr<GuestTap> first = Attach(0, Mode::kDivert);
-  EXPECT_EQ(AttachStatus(0, Mode::kDivert).code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(AttachStatus(0, Mode::kDivert).code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_TRUE(first->CheckInPlace().ok());
 }
 

@@ -1,7 +1,9 @@
 #include "netbuf/guest_taps.h"
 
-#include <algorithm>
-#include <string>
+#include <time.h>
+
+#include <optional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
@@ -17,46 +19,52 @@ constexpr int kDrainsMax = 5000;
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<GuestTaps>> GuestTaps::Attach(NetlinkSocket* socket, EventLoop* loop,
-                                                             const std::vector<Vif>& vifs, Mode mode,
-                                                             OnFrames on_frames, OnError on_error) {
-  std::unique_ptr<GuestTaps> taps(new GuestTaps(loop, std::move(on_frames), std::move(on_error)));
-  for (const Vif& vif : vifs) {
-    absl::StatusOr<std::unique_ptr<GuestTap>> tap = GuestTap::Attach(*socket, vif, mode);
-    if (!tap.ok()) {
-      // A predecessor's stays mute.
-      for (auto& [id, entry] : taps->entries_) {
-        if (!entry.tap->adopted()) entry.tap->Detach().IgnoreError();
-      }
-      return tap.status();
-    }
-    Entry& entry = taps->entries_[vif.device_id];
-    ROMULUS_CHECK(entry.tap == nullptr);
-    entry.tap = *std::move(tap);
-  }
-  for (auto& [id, entry] : taps->entries_) taps->Watch(entry);
-  // An adopted one is shut; so are the others, then.
-  if (mode == Mode::kDirect && taps->adopted()) {
-    if (absl::Status status = taps->SetMode(Mode::kDivert); !status.ok()) return status;
-  }
-  return taps;
-}
-
-absl::Status GuestTaps::Clear(NetlinkSocket& socket, const std::vector<Vif>& vifs) {
-  absl::Status first;
-  for (const Vif& vif : vifs) first.Update(GuestTap::Clear(socket, vif.name));
-  return first;
-}
-
-GuestTaps::GuestTaps(EventLoop* loop, OnFrames on_frames, OnError on_error)
-    : loop_(loop), on_frames_(std::move(on_frames)), on_error_(std::move(on_error)) {}
+GuestTaps::GuestTaps(NetlinkSocket* socket, EventLoop* loop, OnFrames on_frames, OnError on_error)
+    : socket_(socket), loop_(loop), on_frames_(std::move(on_frames)), on_error_(std::move(on_error)) {}
 
 GuestTaps::~GuestTaps() {
   for (auto& [id, entry] : entries_) Unwatch(entry);
 }
 
-bool GuestTaps::adopted() const {
-  return std::any_of(entries_.begin(), entries_.end(), [](const auto& each) { return each.second.tap->adopted(); });
+absl::StatusOr<GuestTap*> GuestTaps::Add(const Vif& vif, const std::string& owner, Mode mode) {
+  ROMULUS_CHECK(Find(vif.device_id) == nullptr);
+  absl::StatusOr<std::unique_ptr<GuestTap>> tap = GuestTap::Attach(*socket_, vif, owner, mode);
+  if (!tap.ok()) return tap.status();
+  Entry& entry = entries_[vif.device_id];
+  entry.tap = *std::move(tap);
+  Watch(entry);
+  return entry.tap.get();
+}
+
+GuestTap* GuestTaps::Find(uint32_t device_id) const {
+  const auto entry = entries_.find(device_id);
+  return entry == entries_.end() ? nullptr : entry->second.tap.get();
+}
+
+absl::Status GuestTaps::Remove(uint32_t device_id, Held held) {
+  const auto found = entries_.find(device_id);
+  if (found == entries_.end()) return absl::OkStatus();
+  Entry& entry = found->second;
+  if (held == Held::kDrain) {
+    // Of a vif that is gone its filters are gone, too.
+    const absl::Status direct =
+        entry.tap->mode() == Mode::kDirect ? absl::OkStatus() : entry.tap->SetMode(Mode::kDirect);
+    if (!direct.ok() && !absl::IsUnavailable(direct)) return direct;
+    int found_empty = 0;
+    for (int drains = 0; drains < kDrainsMax && found_empty < kTimesFoundEmpty; ++drains) {
+      size_t read = 0;
+      for (const FrameDirection direction : kDirections) read += ReadSome(entry, direction);
+      found_empty = read == 0 ? found_empty + 1 : 0;
+      if (read == 0) nanosleep(&kTransmissionWait, nullptr);
+    }
+  }
+  Unwatch(entry);
+  if (absl::Status detached = entry.tap->Detach(); !detached.ok()) {
+    Watch(entry);
+    return detached;
+  }
+  entries_.erase(found);
+  return absl::OkStatus();
 }
 
 void GuestTaps::Watch(Entry& entry) {
@@ -88,9 +96,8 @@ size_t GuestTaps::ReadSome(Entry& entry, FrameDirection direction) {
     frames.push_back(**std::move(frame));
   }
   const size_t count = frames.size();
-  const uint32_t device_id = entry.tap->vif().device_id;
-  if (count > 0) on_frames_(device_id, direction, std::move(frames));
-  if (!failure.ok()) on_error_(failure);
+  if (count > 0) on_frames_(entry.tap->vif(), direction, std::move(frames));
+  if (!failure.ok()) on_error_(entry.tap->vif(), failure);
   return count;
 }
 
@@ -102,19 +109,13 @@ absl::Status GuestTaps::SetMode(Mode mode) {
   return first;
 }
 
-absl::Status GuestTaps::CheckInPlace() {
-  absl::Status first;
-  for (auto& [id, entry] : entries_) first.Update(entry.tap->CheckInPlace());
-  return first;
-}
-
-void GuestTaps::Drain(FrameDirection direction) {
-  for (auto& [id, entry] : entries_) {
-    for (size_t read = 0; read < FrameTap::kQueueFrames;) {
-      const size_t more = ReadSome(entry, direction);
-      if (more == 0) break;
-      read += more;
-    }
+void GuestTaps::Drain(uint32_t device_id, FrameDirection direction) {
+  const auto entry = entries_.find(device_id);
+  if (entry == entries_.end()) return;
+  for (size_t read = 0; read < FrameTap::kQueueFrames;) {
+    const size_t more = ReadSome(entry->second, direction);
+    if (more == 0) return;
+    read += more;
   }
 }
 
@@ -134,43 +135,6 @@ absl::Status GuestTaps::Write(uint32_t device_id, FrameDirection direction, std:
                                                    " is too short, or too large and not TCP, or damaged"));
   }
   return entry->second.tap->Write(direction, *frame);
-}
-
-absl::StatusOr<GuestTaps::Statistics> GuestTaps::ReadStatistics() {
-  Statistics statistics;
-  for (auto& [id, entry] : entries_) {
-    absl::StatusOr<uint64_t> from_guest = entry.tap->ReadDropped(FrameDirection::kFromGuest);
-    if (!from_guest.ok()) return from_guest.status();
-    absl::StatusOr<uint64_t> to_guest = entry.tap->ReadDropped(FrameDirection::kToGuest);
-    if (!to_guest.ok()) return to_guest.status();
-    statistics.dropped_from_guest += *from_guest;
-    statistics.dropped_to_guest += *to_guest;
-  }
-  return statistics;
-}
-
-absl::Status GuestTaps::DetachDrained() {
-  absl::Status first = SetMode(Mode::kDirect);
-  int found_empty = 0;
-  for (int drains = 0; drains < kDrainsMax && found_empty < kTimesFoundEmpty; ++drains) {
-    size_t read = 0;
-    for (auto& [id, entry] : entries_) {
-      for (const FrameDirection direction : kDirections) read += ReadSome(entry, direction);
-    }
-    found_empty = read == 0 ? found_empty + 1 : 0;
-    if (read == 0) nanosleep(&kTransmissionWait, nullptr);
-  }
-  first.Update(Detach());
-  return first;
-}
-
-absl::Status GuestTaps::Detach() {
-  absl::Status first;
-  for (auto& [id, entry] : entries_) {
-    Unwatch(entry);
-    first.Update(entry.tap->Detach());
-  }
-  return first;
 }
 
 }  // namespace romulus

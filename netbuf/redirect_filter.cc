@@ -64,7 +64,7 @@ absl::StatusOr<FoundRedirect> FindRedirect(NetlinkSocket& socket, const NetworkL
       found.to_index = rule.to_index;
     } else {
       found.foreign = true;
-      found.tapped |= IsTapCookie(rule.cookie);
+      found.tapped |= ParseTapCookie(rule.cookie).has_value();
     }
   }
   found.shared = found.foreign;
