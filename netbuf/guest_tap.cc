@@ -213,20 +213,23 @@ absl::Status DeleteRules(NetlinkSocket& socket, const NetworkLink& vif, const Fo
 
 absl::StatusOr<std::unique_ptr<GuestTap>> GuestTap::Attach(NetlinkSocket& socket, const Vif& vif,
                                                            const std::string& owner, Mode mode) {
-  if (vif.emulated) {
-    return absl::InvalidArgumentError(absl::StrCat(vif.name, " is a device model's card: lockstep has none"));
-  }
   absl::StatusOr<std::optional<NetworkLink>> link = FindLink(socket, vif.name);
   if (!link.ok()) return link.status();
   if (!link->has_value()) return absl::UnavailableError(absl::StrCat(vif.name, ": no such device"));
+  if (vif.emulated) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(vif.name, " is a device model's card: a guest in lockstep has none"));
+  }
   if (absl::Status status = CheckPortKind(**link); !status.ok()) return status;
-  absl::StatusOr<std::unique_ptr<FrameTap>> from_guest = FrameTap::New(socket, FrameTap::Name(vif, 'o'), **link);
+  absl::StatusOr<std::unique_ptr<FrameTap>> from_guest =
+      FrameTap::New(socket, FrameTap::Name(vif, kFromGuestSuffix), **link);
   if (absl::IsAlreadyExists(from_guest.status())) {
     return absl::FailedPreconditionError(
         absl::StrCat(vif.name, " is of a lockstep session already: ", from_guest.status().message()));
   }
   if (!from_guest.ok()) return from_guest.status();
-  absl::StatusOr<std::unique_ptr<FrameTap>> to_guest = FrameTap::New(socket, FrameTap::Name(vif, 'i'), **link);
+  absl::StatusOr<std::unique_ptr<FrameTap>> to_guest =
+      FrameTap::New(socket, FrameTap::Name(vif, kToGuestSuffix), **link);
   if (!to_guest.ok()) return to_guest.status();
   std::unique_ptr<GuestTap> tap(
       new GuestTap(socket, vif, HashTapOwner(owner), **std::move(link), *std::move(from_guest), *std::move(to_guest)));
@@ -309,6 +312,7 @@ absl::Status GuestTap::Install(Mode mode) {
 }
 
 absl::Status GuestTap::SetMode(Mode mode) {
+  if (mode == mode_) return absl::OkStatus();
   Batch batch(link_);
   // What a packet would reach first goes in first and out last.
   for (const TapRule& rule : kRules) {
@@ -374,6 +378,17 @@ absl::Status GuestTap::Clear(NetlinkSocket& socket, const std::string& vif) {
     return absl::FailedPreconditionError(absl::StrCat(vif, " is of a lockstep session whose agent lives: end that"));
   }
   return DeleteRules(socket, **link, *found);
+}
+
+absl::Status GuestTap::Clear(NetlinkSocket& socket, const std::string& vif, const std::string& owner) {
+  absl::StatusOr<std::optional<NetworkLink>> link = FindLink(socket, vif);
+  if (!link.ok()) return link.status();
+  if (!link->has_value()) return absl::OkStatus();
+  absl::StatusOr<Found> found = FindRules(socket, **link);
+  if (!found.ok()) return found.status();
+  if (found->owner_hashes.count(HashTapOwner(owner)) == 0) return absl::OkStatus();
+  const absl::Status cleared = Clear(socket, vif);
+  return absl::IsFailedPrecondition(cleared) ? absl::OkStatus() : cleared;
 }
 
 absl::StatusOr<std::vector<GuestTap::Leftover>> GuestTap::FindLeftovers(NetlinkSocket& socket,

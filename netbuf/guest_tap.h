@@ -16,19 +16,12 @@
 #include "netbuf/network_link.h"
 #include "netbuf/tc_rule.h"
 #include "netbuf/vif.h"
+#include "netbuf/vif_frames.h"
 
 namespace romulus {
 
-enum class FrameDirection { kFromGuest, kToGuest };
-
 // A vif's frames in this process: filters in the vif's clsact qdisc take them to two TAP devices, and what is written
 // to those enters the vif as if it had come there by itself (README.md, "Frames in user space").
-//
-//            mode      | from the guest            | to the guest
-//            kDirect   | untouched                 | untouched
-//            kDivert   | read here, held           | goes on, and a copy is read here
-//            kIsolate  | read here, held           | dropped: nothing but what is written here reaches the guest
-//            kTranslate| read here, held           | read here, held
 //
 // Write(kFromGuest) puts a frame into the bridge, Write(kToGuest) gives one to the guest, in every mode.
 //
@@ -43,7 +36,7 @@ enum class FrameDirection { kFromGuest, kToGuest };
 // PERMISSION_DENIED, others with the native code in words.
 class GuestTap {
  public:
-  enum class Mode { kDirect, kDivert, kIsolate, kTranslate };
+  using Mode = VifMode;
 
   // `socket` outlives this. An error leaves the vif as it was; after a predecessor's death that is mute.
   // Where filters of a dead agent's for the same `owner` (a protection's name) are in place they are taken over without
@@ -55,6 +48,8 @@ class GuestTap {
   // Removes what a dead agent left on a vif, filters and qdisc: from here on what its guest sends passes. OK if there
   // is nothing, or no vif. FAILED_PRECONDITION: its agent lives.
   static absl::Status Clear(NetlinkSocket& socket, const std::string& vif);
+  // The same of this owner's alone; OK where there are only others', or its agent lives.
+  static absl::Status Clear(NetlinkSocket& socket, const std::string& vif, const std::string& owner);
 
   // What dead agents left on this host, of owners that are not in `living`; sorted by vif.
   struct Leftover {
@@ -64,6 +59,9 @@ class GuestTap {
   };
   static absl::StatusOr<std::vector<Leftover>> FindLeftovers(NetlinkSocket& socket,
                                                              const std::set<std::string>& living);
+
+  // Of the TAP for what the guest sends.
+  static std::string DeviceName(const Vif& vif) { return FrameTap::Name(vif, kFromGuestSuffix); }
 
   ~GuestTap();
 
@@ -94,6 +92,9 @@ class GuestTap {
   absl::Status Detach();
 
  private:
+  static constexpr char kFromGuestSuffix = 'o';
+  static constexpr char kToGuestSuffix = 'i';
+
   GuestTap(NetlinkSocket& socket, Vif vif, uint64_t owner_hash, NetworkLink link, std::unique_ptr<FrameTap> from_guest,
            std::unique_ptr<FrameTap> to_guest);
   FrameTap& tap(FrameDirection direction) const;

@@ -4,9 +4,11 @@
 
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
+#include "netbuf/network_link.h"
 
 namespace romulus {
 namespace {
@@ -26,45 +28,10 @@ GuestTaps::~GuestTaps() {
   for (auto& [id, entry] : entries_) Unwatch(entry);
 }
 
-absl::StatusOr<GuestTap*> GuestTaps::Add(const Vif& vif, const std::string& owner, Mode mode) {
-  ROMULUS_CHECK(Find(vif.device_id) == nullptr);
-  absl::StatusOr<std::unique_ptr<GuestTap>> tap = GuestTap::Attach(*socket_, vif, owner, mode);
-  if (!tap.ok()) return tap.status();
-  Entry& entry = entries_[vif.device_id];
-  entry.tap = *std::move(tap);
-  Watch(entry);
-  return entry.tap.get();
-}
-
-GuestTap* GuestTaps::Find(uint32_t device_id) const {
+absl::StatusOr<GuestTaps::Entry*> GuestTaps::Find(uint32_t device_id) {
   const auto entry = entries_.find(device_id);
-  return entry == entries_.end() ? nullptr : entry->second.tap.get();
-}
-
-absl::Status GuestTaps::Remove(uint32_t device_id, Held held) {
-  const auto found = entries_.find(device_id);
-  if (found == entries_.end()) return absl::OkStatus();
-  Entry& entry = found->second;
-  if (held == Held::kDrain) {
-    // Of a vif that is gone its filters are gone, too.
-    const absl::Status direct =
-        entry.tap->mode() == Mode::kDirect ? absl::OkStatus() : entry.tap->SetMode(Mode::kDirect);
-    if (!direct.ok() && !absl::IsUnavailable(direct)) return direct;
-    int found_empty = 0;
-    for (int drains = 0; drains < kDrainsMax && found_empty < kTimesFoundEmpty; ++drains) {
-      size_t read = 0;
-      for (const FrameDirection direction : kDirections) read += ReadSome(entry, direction);
-      found_empty = read == 0 ? found_empty + 1 : 0;
-      if (read == 0) nanosleep(&kTransmissionWait, nullptr);
-    }
-  }
-  Unwatch(entry);
-  if (absl::Status detached = entry.tap->Detach(); !detached.ok()) {
-    Watch(entry);
-    return detached;
-  }
-  entries_.erase(found);
-  return absl::OkStatus();
+  if (entry == entries_.end()) return absl::NotFoundError(absl::StrCat("vif ", device_id, " is not taken"));
+  return &entry->second;
 }
 
 void GuestTaps::Watch(Entry& entry) {
@@ -101,40 +68,96 @@ size_t GuestTaps::ReadSome(Entry& entry, FrameDirection direction) {
   return count;
 }
 
-absl::Status GuestTaps::SetMode(Mode mode) {
-  absl::Status first;
-  for (auto& [id, entry] : entries_) {
-    if (entry.tap->mode() != mode) first.Update(entry.tap->SetMode(mode));
+absl::StatusOr<bool> GuestTaps::Exists(const Vif& vif) {
+  absl::StatusOr<std::optional<NetworkLink>> link = FindLink(*socket_, vif.name);
+  if (!link.ok()) return link.status();
+  return link->has_value();
+}
+
+absl::StatusOr<VifFrames::Added> GuestTaps::Add(const Vif& vif, const std::string& owner, VifMode mode) {
+  ROMULUS_CHECK(entries_.count(vif.device_id) == 0);
+  absl::StatusOr<std::unique_ptr<GuestTap>> tap = GuestTap::Attach(*socket_, vif, owner, mode);
+  if (!tap.ok()) return tap.status();
+  Entry& entry = entries_[vif.device_id];
+  entry.tap = *std::move(tap);
+  Watch(entry);
+  return entry.tap->adopted() ? Added::kAdopted : Added::kFresh;
+}
+
+absl::Status GuestTaps::Remove(uint32_t device_id, Held held) {
+  const auto found = entries_.find(device_id);
+  if (found == entries_.end()) return absl::OkStatus();
+  Entry& entry = found->second;
+  if (held == Held::kDrain) {
+    const absl::Status direct = entry.tap->SetMode(VifMode::kDirect);
+    // Of a vif that is gone its filters are gone, too.
+    if (!direct.ok() && !absl::IsUnavailable(direct)) return direct;
+    int found_empty = 0;
+    for (int drains = 0; drains < kDrainsMax && found_empty < kTimesFoundEmpty; ++drains) {
+      size_t read = 0;
+      for (const FrameDirection direction : kDirections) read += ReadSome(entry, direction);
+      found_empty = read == 0 ? found_empty + 1 : 0;
+      if (read == 0) nanosleep(&kTransmissionWait, nullptr);
+    }
   }
+  const bool was_watched = entry.watched;
+  Unwatch(entry);
+  if (absl::Status detached = entry.tap->Detach(); !detached.ok()) {
+    if (was_watched) Watch(entry);
+    return detached;
+  }
+  entries_.erase(found);
+  return absl::OkStatus();
+}
+
+absl::Status GuestTaps::Clear(const Vif& vif, const std::string& owner) {
+  return GuestTap::Clear(*socket_, vif.name, owner);
+}
+
+absl::Status GuestTaps::SetMode(VifMode mode) {
+  absl::Status first;
+  for (auto& [id, entry] : entries_) first.Update(entry.tap->SetMode(mode));
   return first;
 }
 
+absl::Status GuestTaps::CheckInPlace(uint32_t device_id) {
+  absl::StatusOr<Entry*> entry = Find(device_id);
+  return entry.ok() ? (*entry)->tap->CheckInPlace() : entry.status();
+}
+
 void GuestTaps::Drain(uint32_t device_id, FrameDirection direction) {
-  const auto entry = entries_.find(device_id);
-  if (entry == entries_.end()) return;
+  absl::StatusOr<Entry*> entry = Find(device_id);
+  if (!entry.ok()) return;
   for (size_t read = 0; read < FrameTap::kQueueFrames;) {
-    const size_t more = ReadSome(entry->second, direction);
+    const size_t more = ReadSome(**entry, direction);
     if (more == 0) return;
     read += more;
   }
 }
 
 absl::Status GuestTaps::Write(uint32_t device_id, FrameDirection direction, const GuestFrame& frame) {
-  const auto entry = entries_.find(device_id);
-  if (entry == entries_.end()) return absl::NotFoundError(absl::StrCat("the guest has no vif ", device_id));
-  return entry->second.tap->Write(direction, frame);
+  absl::StatusOr<Entry*> entry = Find(device_id);
+  return entry.ok() ? (*entry)->tap->Write(direction, frame) : entry.status();
 }
 
 absl::Status GuestTaps::Write(uint32_t device_id, FrameDirection direction, std::string contents) {
-  const auto entry = entries_.find(device_id);
-  if (entry == entries_.end()) return absl::NotFoundError(absl::StrCat("the guest has no vif ", device_id));
+  absl::StatusOr<Entry*> entry = Find(device_id);
+  if (!entry.ok()) return entry.status();
   const size_t bytes = contents.size();
-  const std::optional<GuestFrame> frame = ToGuestFrame(std::move(contents), entry->second.tap->mtu());
+  const std::optional<GuestFrame> frame = ToGuestFrame(std::move(contents), (*entry)->tap->mtu());
   if (!frame.has_value()) {
-    return absl::InvalidArgumentError(absl::StrCat("a frame of ", bytes, " bytes for ", entry->second.tap->vif().name,
+    return absl::InvalidArgumentError(absl::StrCat("a frame of ", bytes, " bytes for ", (*entry)->tap->vif().name,
                                                    " is too short, or too large and not TCP, or damaged"));
   }
-  return entry->second.tap->Write(direction, *frame);
+  return (*entry)->tap->Write(direction, *frame);
 }
+
+absl::StatusOr<uint64_t> GuestTaps::ReadDropped(uint32_t device_id, FrameDirection direction) {
+  absl::StatusOr<Entry*> entry = Find(device_id);
+  if (!entry.ok()) return entry.status();
+  return (*entry)->tap->ReadDropped(direction);
+}
+
+std::string GuestTaps::DeviceName(const Vif& vif) const { return GuestTap::DeviceName(vif); }
 
 }  // namespace romulus

@@ -30,7 +30,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::Le;
-using Mode = GuestTaps::Mode;
+using Mode = VifMode;
 
 constexpr FrameDirection kOut = FrameDirection::kFromGuest;
 constexpr FrameDirection kIn = FrameDirection::kToGuest;
@@ -122,7 +122,7 @@ TEST_F(GuestTapsTest, RemovingAVifThatIsGoneIsFine) {
   ASSERT_TRUE(taps_->Add(harness_.vifs()[0], kOwner, Mode::kIsolate).ok());
   harness_.RemoveVif(0);
   EXPECT_TRUE(taps_->Remove(0, GuestTaps::Held::kDrain).ok());
-  EXPECT_EQ(taps_->Find(0), nullptr);
+  EXPECT_EQ(taps_->CheckInPlace(0).code(), absl::StatusCode::kNotFound);
 }
 
 TEST_F(GuestTapsTest, ATapThatSomebodyRemovedIsSaidOnce) {
@@ -276,7 +276,7 @@ TEST(GuestTapsCost, OfTheDetour) {
     });
     print(mode == Mode::kDivert ? "diverted" : "translated", figures);
     printf("  %zu frames of %zu bytes in the mean, %lu dropped\n", frames, bytes / std::max<size_t>(frames, 1),
-           *taps.Find(0)->ReadDropped(kOut) + *taps.Find(0)->ReadDropped(kIn));
+           *taps.ReadDropped(0, kOut) + *taps.ReadDropped(0, kIn));
     // Copies may still wait to be read.
     taps.Drain(0, kIn);
     EXPECT_GT(bytes, 2 * kStreamBytes);
