@@ -244,12 +244,12 @@ TEST_F(KernelTest, TellsOfWhatAVifIsAPort) {
   EXPECT_EQ((*FindLink(*socket, "lo"))->port_kind, "");
 }
 
-TEST_F(KernelTest, LeavesAForeignIngressQdiscAlone) {
-  RunShell("tc qdisc add dev vif7.1 clsact");
+TEST_F(KernelTest, LeavesASharedFilterBlockAlone) {
+  RunShell("tc qdisc add dev vif7.1 ingress_block 9 clsact");
   std::unique_ptr<EgressBuffer> buffer = harness_.NewBuffer("p", kLimit);
   const absl::Status status = buffer->Attach();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("vif7.1 has a clsact qdisc"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("vif7.1 has filters"));
   ASSERT_TRUE(buffer->Detach().ok());
   EXPECT_THAT(harness_.LeftBehind(), ElementsAre(HasSubstr("clsact")));
 }
@@ -263,24 +263,39 @@ TEST_F(KernelTest, LeavesAForeignFilterAlone) {
   RunShell("tc filter show dev vif7.1 ingress | grep -q pass");
 }
 
-TEST_F(KernelTest, UsesAnEmptyIngressQdiscAndLeavesIt) {
-  RunShell("tc qdisc add dev vif7.0 ingress");
-  std::unique_ptr<EgressBuffer> dead = harness_.NewBuffer("p", kLimit);
+void UsesAndLeaves(KernelHarness& harness, const std::string& qdisc, const std::string& foreign_hook) {
+  RunShell("tc qdisc add dev vif7.0 " + qdisc);
+  if (!foreign_hook.empty()) RunShell("tc filter add dev vif7.0 " + foreign_hook + " matchall action pass");
+  std::unique_ptr<EgressBuffer> dead = harness.NewBuffer("p", kLimit);
   ASSERT_TRUE(dead->Attach().ok());
   ASSERT_TRUE(dead->OpenEpoch().ok());
   dead.reset();
-  std::unique_ptr<EgressBuffer> buffer = harness_.NewBuffer("p", kLimit);
+  std::unique_ptr<EgressBuffer> buffer = harness.NewBuffer("p", kLimit);
   ASSERT_TRUE(buffer->Attach().ok());
   EXPECT_TRUE(buffer->adopted());
-  harness_.Send(0, 1, 100);
-  EXPECT_THAT(harness_.TakeReceived(0), IsEmpty());
+  harness.Send(0, 1, 100);
+  EXPECT_THAT(harness.TakeReceived(0), IsEmpty());
   ASSERT_TRUE(buffer->PassThrough().ok());
-  EXPECT_THAT(harness_.TakeReceived(0), ElementsAre(1));
+  EXPECT_THAT(harness.TakeReceived(0), ElementsAre(1));
   ASSERT_TRUE(buffer->Detach().ok());
-  harness_.Send(0, 2, 100);
-  EXPECT_THAT(harness_.TakeReceived(0), ElementsAre(2));
-  EXPECT_THAT(harness_.LeftBehind(), ElementsAre(HasSubstr("ingress")));
+  harness.Send(0, 2, 100);
+  EXPECT_THAT(harness.TakeReceived(0), ElementsAre(2));
+  EXPECT_THAT(harness.LeftBehind(), ElementsAre(HasSubstr(qdisc)));
   RunShell("! tc filter show dev vif7.0 ingress | grep .");
+}
+
+// Of this hook's filters; the other hook is not ours.
+TEST_F(KernelTest, UsesAnEmptyClsactQdiscAndLeavesIt) { UsesAndLeaves(harness_, "clsact", "egress"); }
+
+// Of an older host or agent.
+TEST_F(KernelTest, UsesAnEmptyIngressQdiscAndLeavesIt) { UsesAndLeaves(harness_, "ingress", ""); }
+
+TEST_F(KernelTest, DetachLeavesFiltersOfTheOtherHook) {
+  std::unique_ptr<EgressBuffer> buffer = harness_.NewBuffer("p", kLimit);
+  ASSERT_TRUE(buffer->Attach().ok());
+  RunShell("tc filter add dev vif7.0 egress matchall action pass");
+  ASSERT_TRUE(buffer->Detach().ok());
+  RunShell("tc filter show dev vif7.0 egress | grep -q pass && ! tc filter show dev vif7.0 ingress | grep mirred");
 }
 
 TEST_F(KernelTest, DetachLeavesFiltersThatOthersAddedSince) {
@@ -334,7 +349,7 @@ TEST_F(KernelTest, AVifThatWasPluggedInAgainIsNotTakenForTheOldOne) {
 TEST_F(KernelTest, OpenEpochNoticesThatTheRedirectionIsGone) {
   std::unique_ptr<EgressBuffer> buffer = harness_.NewBuffer("p", kLimit);
   ASSERT_TRUE(buffer->Attach().ok());
-  RunShell("tc qdisc del dev vif7.0 ingress");
+  RunShell("tc qdisc del dev vif7.0 clsact");
   const absl::Status status = buffer->OpenEpoch();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(status.message()), HasSubstr("vif7.0 is not redirected"));
@@ -442,8 +457,8 @@ size_t LostOnTheWayToTheGuest(KernelHarness& harness) {
   return sent - received;
 }
 
-TEST_F(KernelTest, WithAnIngressQdiscInPlaceNothingIsLostOnTheWayToTheGuest) {
-  RunShell("tc qdisc add dev vif7.0 ingress");
+TEST_F(KernelTest, WithAClsactQdiscInPlaceNothingIsLostOnTheWayToTheGuest) {
+  RunShell("tc qdisc add dev vif7.0 clsact");
   EXPECT_EQ(LostOnTheWayToTheGuest(harness_), 0);
 }
 

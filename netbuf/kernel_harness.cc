@@ -45,6 +45,21 @@ std::string EtherType(FrameKind kind) {
   __builtin_unreachable();
 }
 
+// One's complement sum of 16-bit words.
+uint16_t Sum(const std::string& bytes) {
+  uint32_t sum = 0;
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    sum += static_cast<uint8_t>(bytes[i]) << (i % 2 == 0 ? 8 : 0);
+    sum = (sum & 0xffff) + (sum >> 16);
+  }
+  return static_cast<uint16_t>(sum);
+}
+
+void PutSum(std::string& frame, size_t at, uint16_t sum) {
+  frame[at] = static_cast<char>(sum >> 8);
+  frame[at + 1] = static_cast<char>(sum);
+}
+
 // A guest's TCP hands over up to 64 KiB at once.
 std::string GsoFrame(int vif, uint64_t id, uint32_t bytes) {
   const std::string plain =
@@ -55,6 +70,12 @@ std::string GsoFrame(int vif, uint64_t id, uint32_t bytes) {
   frame += {static_cast<char>(ip_bytes >> 8), static_cast<char>(ip_bytes)};
   frame += std::string("\x00\x01\x40\x00\x40\x06\x00\x00\x0a\x00\x00\x01\x0a\x00\x00\x02", 16);
   frame += std::string("\x10\x00\x20\x00\0\0\0\1\0\0\0\1\x50\x10\xff\xff\0\0\0\0", 20);
+  PutSum(frame, kEthernetBytes + 10, static_cast<uint16_t>(~Sum(frame.substr(kEthernetBytes, 20))));
+  // The pseudo header's, as a guest leaves it: the rest is whoever's cuts the segment.
+  const uint32_t tcp_bytes = ip_bytes - 20;
+  const std::string pseudo = frame.substr(kEthernetBytes + 12, 8) +
+                             std::string{0, 6, static_cast<char>(tcp_bytes >> 8), static_cast<char>(tcp_bytes)};
+  PutSum(frame, kEthernetBytes + 20 + 16, Sum(pseudo));
   return frame + plain.substr(kEthernetBytes);
 }
 

@@ -4,6 +4,7 @@
 #include <sched.h>
 
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -12,11 +13,13 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "netbuf/frame_tap.h"
 #include "netbuf/ifb_link.h"
 #include "netbuf/netlink_socket.h"
 #include "netbuf/network_link.h"
 #include "netbuf/plug_qdisc.h"
 #include "netbuf/redirect_filter.h"
+#include "netbuf/tc_rule.h"
 
 namespace romulus {
 namespace {
@@ -28,6 +31,10 @@ constexpr char kPlug[] = "sch_plug";
 constexpr char kIngress[] = "sch_ingress";
 constexpr char kMatchall[] = "cls_matchall";
 constexpr char kMirred[] = "act_mirred";
+constexpr char kTun[] = "tun";
+constexpr char kFw[] = "cls_fw";
+constexpr char kSkbedit[] = "act_skbedit";
+constexpr uint32_t kAnyMark = 1;
 
 class Findings {
  public:
@@ -58,17 +65,35 @@ class Findings {
   std::vector<KernelRequirement> requirements_;
 };
 
-void TryRedirection(NetlinkSocket& socket, const NetworkLink& from, const NetworkLink& to, Findings& findings) {
-  if (!findings.Add(kIngress, AddIngress(socket, from))) {
+absl::Status TryClsact(NetlinkSocket& socket, const NetworkLink& link) {
+  NetlinkMessage request = AddClsactRequest(link);
+  return ExplainClsact(socket.Transact(request), link);
+}
+
+// One that does nothing.
+absl::Status TryMatchall(NetlinkSocket& socket, const NetworkLink& link) {
+  const TcRule nothing{.priority = 2, .action = TcRule::Action::kNothing};
+  NetlinkMessage request = AddRuleRequest(link, nothing);
+  return ExplainRule(socket.Transact(request), "adding a matchall filter", nothing);
+}
+
+absl::Status TryRule(NetlinkSocket& socket, const NetworkLink& link, const std::string& what, const TcRule& rule) {
+  NetlinkMessage request = AddRuleRequest(link, rule);
+  return ExplainRule(socket.Transact(request), absl::StrCat("adding a filter ", what), rule);
+}
+
+// Returns whether all of it holds.
+bool TryRedirection(NetlinkSocket& socket, const NetworkLink& from, const NetworkLink& to, Findings& findings) {
+  if (!findings.Add(kIngress, TryClsact(socket, from))) {
     findings.AddUntried(kMatchall, kIngress);
     findings.AddUntried(kMirred, kIngress);
-    return;
+    return false;
   }
   if (!findings.Add(kMatchall, TryMatchall(socket, from))) {
     findings.AddUntried(kMirred, kMatchall);
-    return;
+    return false;
   }
-  findings.Add(kMirred, AddRedirectFilter(socket, from, to));
+  return findings.Add(kMirred, TryRule(socket, from, "that redirects", RedirectRule(to, true)));
 }
 
 std::vector<KernelRequirement> TryHere() {
@@ -90,24 +115,63 @@ std::vector<KernelRequirement> TryHere() {
   return findings.Take();
 }
 
-}  // namespace
+std::vector<KernelRequirement> TryTapsHere() {
+  Findings findings;
+  const std::vector<const char*> after_tun = {kIngress, kMatchall, kMirred, kSkbedit, kFw};
+  absl::StatusOr<std::unique_ptr<NetlinkSocket>> socket = NetlinkSocket::Open();
+  const NetworkLink like_a_vif{.address = std::string("\x02\0\0\0\0\1", 6), .mtu = 1500};
+  absl::StatusOr<std::unique_ptr<FrameTap>> tap;
+  if (socket.ok()) {
+    tap = FrameTap::New(**socket, "probe-tap", like_a_vif);
+  } else {
+    tap = socket.status();
+  }
+  if (!findings.Add(kTun, tap.status())) {
+    for (const char* name : after_tun) findings.AddUntried(name, kTun);
+    return findings.Take();
+  }
+  const NetworkLink& link = (*tap)->link();
+  if (!TryRedirection(**socket, link, link, findings)) {
+    for (const char* name : {kSkbedit, kFw}) findings.AddUntried(name, kMirred);
+    return findings.Take();
+  }
+  const TcRule marks{.priority = 3, .action = TcRule::Action::kDrop};
+  const TcRule classifies{.priority = 4, .only_mark = kAnyMark, .action = TcRule::Action::kPass};
+  if (findings.Add(kSkbedit, TryRule(**socket, link, "that marks", marks))) {
+    findings.Add(kFw, TryRule(**socket, link, "on a mark", classifies));
+  } else {
+    findings.AddUntried(kFw, kSkbedit);
+  }
+  return findings.Take();
+}
 
-std::vector<KernelRequirement> CheckKernelSupport() {
+// The namespace is the thread's; the kernel takes it apart, with all in it, when the thread has ended.
+std::vector<KernelRequirement> TryInANamespace(const std::function<std::vector<KernelRequirement>()>& try_here,
+                                               const std::vector<const char*>& names) {
   std::vector<KernelRequirement> requirements;
-  // The namespace is the thread's; the kernel takes it apart, with all in it, when the thread has ended.
-  std::thread([&requirements] {
+  std::thread([&] {
     Findings findings;
     const int error = unshare(CLONE_NEWNET) == 0 ? 0 : errno;
     findings.AddPrivilege(error);
     if (error == 0) {
-      requirements = TryHere();
+      requirements = try_here();
     } else {
-      for (const char* name : {kIfb, kPlug, kIngress, kMatchall, kMirred}) findings.AddUntried(name, kPrivilege);
+      for (const char* name : names) findings.AddUntried(name, kPrivilege);
     }
     std::vector<KernelRequirement> privilege = findings.Take();
     requirements.insert(requirements.begin(), privilege.begin(), privilege.end());
   }).join();
   return requirements;
+}
+
+}  // namespace
+
+std::vector<KernelRequirement> CheckKernelSupport() {
+  return TryInANamespace(TryHere, {kIfb, kPlug, kIngress, kMatchall, kMirred});
+}
+
+std::vector<KernelRequirement> CheckGuestTapSupport() {
+  return TryInANamespace(TryTapsHere, {kTun, kIngress, kMatchall, kMirred, kSkbedit, kFw});
 }
 
 }  // namespace romulus

@@ -6,7 +6,7 @@
 
 namespace romulus {
 
-// One thing that egress buffering needs of this host.
+// One thing that egress buffering, or lockstep, needs of this host.
 struct KernelRequirement {
   std::string name;  // "sch_plug", "network privilege", ...
   bool holds = false;
@@ -18,6 +18,9 @@ struct KernelRequirement {
 // touched. The kernel loads its modules on demand and keeps them. What can't be tried, because something before it is
 // missing, does not hold and says so. Blocks for some milliseconds; any thread.
 std::vector<KernelRequirement> CheckKernelSupport();
+
+// The same for a guest's frames in user space (GuestTap), which lockstep needs.
+std::vector<KernelRequirement> CheckGuestTapSupport();
 
 }  // namespace romulus
 

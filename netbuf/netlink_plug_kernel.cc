@@ -13,6 +13,7 @@
 #include "netbuf/free_ifb.h"
 #include "netbuf/ifb_link.h"
 #include "netbuf/plug_qdisc.h"
+#include "netbuf/port_kind.h"
 #include "netbuf/redirect_filter.h"
 
 namespace romulus {
@@ -34,18 +35,6 @@ bool IsOf(const std::optional<IfbMark>& mark, const Vif& vif, const std::string&
 
 // Of an owner who died between two requests. None that lives has one outside its turn.
 bool IsUnmarked(const NetworkLink& ifb) { return IsRomulusIfb(ifb) && ifb.alias.empty(); }
-
-// Whether what is put on the vif stays on it.
-absl::Status CheckPort(const NetworkLink& vif) {
-  if (vif.port_kind != "openvswitch") return absl::OkStatus();
-  // netdev_linux_set_policing in its lib/netdev-linux.c.
-  return absl::FailedPreconditionError(absl::StrCat(
-      vif.name,
-      " can't be buffered: it is a port of Open vSwitch, which removes the ingress qdisc of its ports, and the ",
-      "redirection with it, whenever it is reconfigured (ovs-vsctl): what the guest sends would leave uncommitted. "
-      "Put ",
-      "the vif on a Linux bridge, and a veth between that and the Open vSwitch"));
-}
 
 // Ways of the kernel to say that it makes no ifb for us, where one that is there may do.
 bool IsRefusal(const absl::Status& status) {
@@ -127,7 +116,7 @@ absl::StatusOr<PlugKernel::Installed> NetlinkPlugKernel::Install(const Vif& vif,
     // A predecessor died half-way, or the vif it was for has gone: it can hold nothing that could still leave.
     if (absl::Status status = Remove(vif, protection, Held::kDrop); !status.ok()) return status;
   }
-  if (absl::Status status = CheckPort(**vif_link); !status.ok()) return status;
+  if (absl::Status status = CheckPortKind(**vif_link); !status.ok()) return status;
   if (absl::Status status = CheckUnclaimed(vif, protection, *claims); !status.ok()) return status;
 
   absl::StatusOr<NetworkLink> obtained = ObtainIfb(**vif_link, vif, protection, *claims);

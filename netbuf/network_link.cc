@@ -41,6 +41,7 @@ std::optional<NetworkLink> ParseLink(nlmsghdr* message) {
     link.received_packets = statistics.rx_packets;
     link.received_dropped = statistics.rx_dropped;
     link.transmitted_packets = statistics.tx_packets;
+    link.transmitted_dropped = statistics.tx_dropped;
   }
   return link;
 }

@@ -27,6 +27,7 @@ struct NetworkLink {
   uint64_t received_packets = 0;
   uint64_t received_dropped = 0;
   uint64_t transmitted_packets = 0;
+  uint64_t transmitted_dropped = 0;
 };
 
 // Nothing if there is no device of that name.

@@ -14,14 +14,14 @@
 
 namespace romulus {
 
-TapDevice::TapDevice(const std::string& name) : fd_(open("/dev/net/tun", O_RDWR | O_CLOEXEC)) {
+TapDevice::TapDevice(const std::string& name, bool offloads) : fd_(open("/dev/net/tun", O_RDWR | O_CLOEXEC)) {
   ROMULUS_CHECK_MESSAGE(fd_.valid(), "/dev/net/tun: modprobe tun");
   ifreq request = {};
   ROMULUS_CHECK(name.size() < sizeof(request.ifr_name));
   memcpy(request.ifr_name, name.data(), name.size());
   request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
   ROMULUS_CHECK_MESSAGE(ioctl(fd_.get(), TUNSETIFF, &request) == 0, strerror(errno));
-  ROMULUS_CHECK(ioctl(fd_.get(), TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4) == 0);
+  ROMULUS_CHECK(ioctl(fd_.get(), TUNSETOFFLOAD, offloads ? TUN_F_CSUM | TUN_F_TSO4 : 0) == 0);
 }
 
 void TapDevice::Write(const std::string& frame) { Write(OffloadHeader{}, frame); }

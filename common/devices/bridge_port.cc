@@ -104,15 +104,15 @@ absl::StatusOr<BridgePorts::Port> BridgePorts::Join(const std::string& interface
   return Port{rtnl_link_get_ifindex(port->get()), mtu};
 }
 
-absl::Status BridgePorts::AddIngress(int interface_index) {
+absl::Status BridgePorts::AddClsact(int interface_index) {
   const Qdisc qdisc(rtnl_qdisc_alloc());
   rtnl_tc_set_ifindex(TC_CAST(qdisc.get()), interface_index);
-  rtnl_tc_set_parent(TC_CAST(qdisc.get()), TC_H_INGRESS);
+  rtnl_tc_set_parent(TC_CAST(qdisc.get()), TC_H_CLSACT);
   rtnl_tc_set_handle(TC_CAST(qdisc.get()), TC_HANDLE(0xffff, 0));
-  rtnl_tc_set_kind(TC_CAST(qdisc.get()), "ingress");
+  rtnl_tc_set_kind(TC_CAST(qdisc.get()), "clsact");
   const int error = rtnl_qdisc_add(socket_, qdisc.get(), NLM_F_CREATE | NLM_F_EXCL);
   if (error < 0 && error != -NLE_EXIST) {
-    return NetlinkError(absl::StrCat("can't give the interface with index ", interface_index, " an ingress qdisc"),
+    return NetlinkError(absl::StrCat("can't give the interface with index ", interface_index, " a clsact qdisc"),
                         error);
   }
   return absl::OkStatus();

@@ -29,10 +29,10 @@ class BridgePorts {
   absl::StatusOr<Port> Join(const std::string& interface, const std::string& name, const std::string& bridge,
                             uint32_t mtu);
 
-  // An empty ingress qdisc, OK if it has one: Romulus' egress buffer then uses that and leaves it there. Made later, at
-  // a protection's start, it would make the kernel drop what is on its way to the guest (netbuf/README.md); what is
+  // An empty clsact qdisc, OK if it has one: Romulus' filters then use that and leave it there. Made later, at a
+  // protection's start, it would make the kernel drop what is on its way to the guest (netbuf/README.md); what is
   // made here, before the frontend connects, loses nothing.
-  absl::Status AddIngress(int interface_index);
+  absl::Status AddClsact(int interface_index);
 
   // Makes the bridge send frames for `mac` to this port from now on, where it may still remember another one.
   // FAILED_PRECONDITION: the port does not forward yet (its backend is not connected).

@@ -85,7 +85,7 @@ absl::Status NetlinkVifConnector::Connect(const DeviceKey& vif) {
       ports_->Join(interface, name->empty() ? interface : *name, *bridge, mtu);
   if (!port.ok()) return port.status();
   // Neither is worth the guest's network.
-  if (absl::Status status = ports_->AddIngress(port->interface_index); !status.ok()) {
+  if (absl::Status status = ports_->AddClsact(port->interface_index); !status.ok()) {
     LogWarning(interface, ": ", status.message(),
                ": what is on its way to the guest may be lost when its protection begins");
   }

@@ -14,7 +14,7 @@
 namespace romulus {
 
 // Does over netlink what Xen's vif-bridge script does, in some milliseconds instead of seconds, where the script would
-// do no more than that; gives the interface an ingress qdisc besides (BridgePorts::AddIngress), as Romulus' hook does
+// do no more than that; gives the interface a clsact qdisc besides (BridgePorts::AddClsact), as Romulus' hook does
 // where the script runs.
 class NetlinkVifConnector final : public VifConnector {
  public:

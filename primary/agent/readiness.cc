@@ -53,6 +53,14 @@ ReadinessCheck CheckSlowStart() {
   return check;
 }
 
+// A host without it protects its guests in stream mode REMUS.
+ReadinessCheck ForLockstep(const KernelRequirement& requirement) {
+  ReadinessCheck check = Check(absl::StrCat("lockstep-kernel-", absl::StrReplaceAll(requirement.name, {{" ", "-"}})),
+                               requirement.holds, requirement.finding, requirement.remedy);
+  check.set_optional(true);
+  return check;
+}
+
 }  // namespace
 
 std::vector<ReadinessCheck> CheckProtectionReadiness(const std::string& save_helper) {
@@ -61,6 +69,7 @@ std::vector<ReadinessCheck> CheckProtectionReadiness(const std::string& save_hel
     checks.push_back(Check(absl::StrCat("kernel-", absl::StrReplaceAll(requirement.name, {{" ", "-"}})),
                            requirement.holds, requirement.finding, requirement.remedy));
   }
+  for (const KernelRequirement& requirement : CheckGuestTapSupport()) checks.push_back(ForLockstep(requirement));
   const absl::StatusOr<control::v1::Host> host = ReportHost(control::v1::Host::PRIMARY);
   checks.push_back(Check("hypervisor-control", host.ok(),
                          host.ok() ? absl::StrCat("Xen ", host->xen_version()) : std::string(host.status().message()),

@@ -9,7 +9,9 @@
 #include "common/control/durations.h"
 #include "common/xen/control.h"
 #include "common/xen/host_compatibility.h"
+#include "netbuf/guest_tap.h"
 #include "netbuf/netlink_plug_kernel.h"
+#include "netbuf/netlink_socket.h"
 #include "netbuf/plug_egress_buffer.h"
 #include "netbuf/xenstore_ifb_claims.h"
 #include "primary/agent/egress_plan.h"
@@ -75,6 +77,24 @@ void XenProtectedHost::RecoverGuest(uint32_t domid, std::function<void(absl::Sta
                                                         });
 }
 
+namespace {
+
+// Of lockstep. A guest is mute while they are there, whose protection has ended.
+void RemoveLeftoverTaps(const std::set<std::string>& living) {
+  const absl::StatusOr<std::unique_ptr<NetlinkSocket>> socket = NetlinkSocket::Open();
+  if (!socket.ok()) return LogError("can't look for left-over diversions: ", socket.status().message());
+  const absl::StatusOr<std::vector<GuestTap::Leftover>> leftovers = GuestTap::FindLeftovers(**socket, living);
+  if (!leftovers.ok()) return LogError("can't look for left-over diversions: ", leftovers.status().message());
+  for (const GuestTap::Leftover& leftover : *leftovers) {
+    if (leftover.mode != VifMode::kDivert) continue;  // Of the secondary agent of this host.
+    const absl::Status cleared = GuestTap::Clear(**socket, leftover.vif);
+    LogWarning("diversion of ", leftover.vif,
+               ", of a protection that has ended: ", cleared.ok() ? "removed" : cleared.message());
+  }
+}
+
+}  // namespace
+
 void XenProtectedHost::RemoveLeftovers(const std::set<std::string>& living) {
   const absl::StatusOr<std::vector<PlugKernel::Leftover>> leftovers = kernel_->FindLeftovers(living);
   if (!leftovers.ok()) return LogError("can't look for left-over egress buffers: ", leftovers.status().message());
@@ -84,6 +104,7 @@ void XenProtectedHost::RemoveLeftovers(const std::set<std::string>& living) {
     LogWarning("egress buffer ", leftover.device, " of ", leftover.protection,
                ", which has ended: ", removed.ok() ? "removed" : removed.message());
   }
+  RemoveLeftoverTaps(living);
 }
 
 absl::StatusOr<ProtectionDriver::Seams> XenProtectedHost::MakeSeams(const std::string& id,

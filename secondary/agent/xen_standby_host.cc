@@ -7,6 +7,8 @@
 #include "common/base/log.h"
 #include "common/xen/control.h"
 #include "common/xen/host_compatibility.h"
+#include "netbuf/guest_tap.h"
+#include "netbuf/netlink_socket.h"
 #include "secondary/target/helper_checkpoint_target.h"
 #include "secondary/target/leftover_standbys.h"
 #include "secondary/target/xen_standby_guest.h"
@@ -49,6 +51,29 @@ std::unique_ptr<CheckpointTarget> XenStandbyHost::NewTarget() {
   return std::make_unique<HelperCheckpointTarget>(*loop_, options);
 }
 
+namespace {
+
+// Of lockstep. A guest that was taken over with the agent translating for it is mute since that died: it runs, and is
+// the owner. An isolated vif's domain may run as well, and must not be heard.
+void RemoveLeftoverTaps() {
+  const absl::StatusOr<std::unique_ptr<NetlinkSocket>> socket = NetlinkSocket::Open();
+  if (!socket.ok()) return LogError("can't look for left-over diversions: ", socket.status().message());
+  const absl::StatusOr<std::vector<GuestTap::Leftover>> leftovers = GuestTap::FindLeftovers(**socket, {});
+  if (!leftovers.ok()) return LogError("can't look for left-over diversions: ", leftovers.status().message());
+  for (const GuestTap::Leftover& leftover : *leftovers) {
+    if (leftover.mode == VifMode::kIsolate) {
+      LogWarning(leftover.vif, " of a standby is still isolated: before its guest is run by hand, 'tc filter del dev ",
+                 leftover.vif, " ingress' and the same for egress");
+    }
+    if (leftover.mode != VifMode::kTranslate) continue;
+    const absl::Status cleared = GuestTap::Clear(**socket, leftover.vif);
+    LogWarning("translation for ", leftover.vif, ", whose guest was taken over: ",
+               cleared.ok() ? "ended; connections that needed it break" : cleared.message());
+  }
+}
+
+}  // namespace
+
 void XenStandbyHost::RemoveLeftovers() {
   const absl::StatusOr<std::vector<LeftoverStandby>> leftovers = FindLeftoverStandbys(xc_.get(), *store_);
   if (!leftovers.ok()) return LogError("can't look for left-over standbys: ", leftovers.status().message());
@@ -64,6 +89,8 @@ void XenStandbyHost::RemoveLeftovers() {
     const absl::Status destroyed = DestroyLeftoverStandby(xc_.get(), *store_, leftover);
     LogWarning(what, ": ", destroyed.ok() ? "destroyed" : destroyed.message());
   }
+  // The vifs of those that were destroyed are gone.
+  RemoveLeftoverTaps();
 }
 
 }  // namespace romulus

@@ -9,9 +9,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "common/xen/control.h"
 #include "common/xen/tool_logger.h"
 #include "common/xen/xenstore.h"
+#include "netbuf/kernel_support.h"
 
 namespace romulus {
 namespace {
@@ -67,10 +69,19 @@ ReadinessCheck CheckHelper(const std::string& path) {
                "install romulus-restore-helper of the agent's own build there, or name its place to the agent");
 }
 
+// A host without it keeps standbys in stream mode REMUS.
+ReadinessCheck ForLockstep(const KernelRequirement& requirement) {
+  ReadinessCheck check = Check(absl::StrCat("lockstep-kernel-", absl::StrReplaceAll(requirement.name, {{" ", "-"}})),
+                               requirement.holds, requirement.finding, requirement.remedy);
+  check.set_optional(true);
+  return check;
+}
+
 }  // namespace
 
 std::vector<ReadinessCheck> CheckStandbyReadiness(const std::string& restore_helper) {
   std::vector<ReadinessCheck> checks = {CheckXenstore(), CheckNetback(), CheckBridge(), CheckHelper(restore_helper)};
+  for (const KernelRequirement& requirement : CheckGuestTapSupport()) checks.push_back(ForLockstep(requirement));
 
   const ToolLoggerHandle silent = NewToolLogger([](xentoollog_level, const std::string&) {});
   const absl::StatusOr<XcInterface> xc = OpenXenControl(silent.get());

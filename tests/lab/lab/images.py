@@ -54,7 +54,7 @@ libxenlight.so.4.17 libgcc_s.so.1 libprometheus-cpp-core.so.1.0 libprometheus-cp
 
 DOM0_MODULES = """
 virtio_pci virtio_net virtio_blk xenfs xen-privcmd xen-evtchn xen-gntdev xen-gntalloc bridge xen-netback xen-blkback
-loop ifb tun sch_plug act_mirred act_gact cls_u32 cls_matchall sch_ingress sch_netem sch_prio
+loop ifb tun veth sch_plug act_mirred act_gact act_skbedit cls_fw cls_u32 cls_matchall sch_ingress sch_netem sch_prio
 """.split()
 GUEST_MODULES = ["xen-netfront", "xen-blkfront"]
 GUEST_APPLETS = "sh mount cat insmod ip sleep echo".split()

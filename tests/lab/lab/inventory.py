@@ -8,7 +8,9 @@ _LOOK = r"""
 echo "== domains"; xl list
 echo "== links"; ls /sys/class/net
 echo "== qdiscs and filters"; tc qdisc
-for link in $(tc qdisc show ingress | sed 's/.* dev \([^ ]*\) .*/\1/'); do tc filter show dev $link ingress; done
+for link in $(tc qdisc | sed -n 's/^qdisc \(ingress\|clsact\) .* dev \([^ ]*\) .*/\2/p'); do
+  tc filter show dev $link ingress; tc filter show dev $link egress
+done
 echo "== xenstore"; xenstore-ls -f
 echo "== helpers"; pidof romulus-save-helper romulus-restore-helper libxl-save-helper
 echo "== log-dirty domains"; xl dmesg -c >/dev/null; xl debug-keys q; xl dmesg

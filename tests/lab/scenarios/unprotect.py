@@ -25,7 +25,7 @@ def run(story):
             alpha.sh("tc qdisc add dev eth0 root netem loss 5%")
 
         _protect_and_end(story, pair, client, "DeleteProtection", pair.delete)
-        # The kernel drops what is on its way to the guest while an ingress qdisc comes or goes (netbuf/README.md).
+        # The kernel drops what is on its way to the guest while a clsact qdisc comes or goes (netbuf/README.md).
         allowed = drops.count()
         _prepare(alpha)
         prepared = drops.count()
@@ -40,18 +40,18 @@ def run(story):
         story.figures["dropped_by_vif"] = {"unprepared": allowed, "preparing": prepared - allowed,
                                            "prepared": drops.count() - prepared}
         story.check(lost["answers_lost"] == 0, f"{lost['answers_lost']} answers were lost: {lost}")
-        story.check(drops.count() == prepared, "a vif with an ingress qdisc from the start dropped: "
+        story.check(drops.count() == prepared, "a vif with a clsact qdisc from the start dropped: "
                     f"{story.figures['dropped_by_vif']}")
         story.check(lost["questions_lost"] == prepared, f"{lost['questions_lost']} questions were lost, and the vif "
-                    f"dropped {prepared} while it had no ingress qdisc from the start: {lost}")
+                    f"dropped {prepared} while it had no clsact qdisc from the start: {lost}")
 
 
 def _prepare(host):
     """What the hook that Romulus brings for Xen's vif scripts does when a vif appears."""
     host.put("/tmp/romulus.hook", HOOK.read_bytes())
     host.sh(f"type_if=vif; command=online; dev={VIF}; . /tmp/romulus.hook")
-    if "ingress" not in host.out(f"tc qdisc show dev {VIF}"):
-        raise RuntimeError(f"{HOOK.name} made no ingress qdisc")
+    if "clsact" not in host.out(f"tc qdisc show dev {VIF}"):
+        raise RuntimeError(f"{HOOK.name} made no clsact qdisc")
 
 
 def _protect_and_end(story, pair, client, way, end):
