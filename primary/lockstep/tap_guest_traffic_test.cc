@@ -196,6 +196,7 @@ TEST_F(TapGuestTrafficTest, AnEmulatedCardThatIsNotThereIsNothingToDivertAndMust
   host_.AddVif(emulated.name);
   EXPECT_EQ(traffic_->Collect(emulated).code(), absl::StatusCode::kUnavailable);
   EXPECT_TRUE(traffic_->Restore(emulated, kProtection).ok());
+  EXPECT_EQ(traffic_->Divert(emulated, kProtection).status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
 TEST_F(TapGuestTrafficTest, WithoutAnObserverFramesAreDropped) {
