@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/link/replication_link.h"
 #include "common/loop/scheduler.h"
@@ -37,9 +38,11 @@ class StandbyDriver {
     Scheduler* scheduler = nullptr;    // Outlives the driver.
     GenerationStore* store = nullptr;  // Outlives the driver.
     std::function<std::unique_ptr<CheckpointTarget>()> new_target;
-    // The frames of a prepared target's domain, for a session in lockstep. Null: sessions in COLO mode are not to be
-    // offered (their `compatibility` says so).
-    std::function<std::unique_ptr<StandbyTraffic>(const replication::v1::DomainDescription& domain, uint32_t domid)>
+    // The frames of a prepared target's domain, for a session in lockstep. An error refuses the session: a guest whose
+    // frames are not in hand must not run along. Null: sessions in COLO mode are not to be offered (their
+    // `compatibility` says so).
+    std::function<absl::StatusOr<std::unique_ptr<StandbyTraffic>>(const replication::v1::DomainDescription& domain,
+                                                                  uint32_t domid)>
         new_traffic;
     // This host's, for SessionAccepted.
     replication::v1::HostCompatibility host;

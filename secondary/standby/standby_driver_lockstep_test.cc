@@ -30,6 +30,7 @@ struct Outside {
   SecondaryLink::Observer* link = nullptr;
   CheckpointTarget::Observer* target = nullptr;
   StandbyTraffic::Observer* traffic = nullptr;
+  absl::Status no_traffic;        // What keeps the guest's frames from being in hand.
   std::vector<std::string> told;  // Everything that is done, in order.
 };
 
@@ -111,7 +112,9 @@ class LockstepDriver : public testing::Test, public StandbyDriver::Observer {
     seams.scheduler = &scheduler_;
     seams.store = &store_;
     seams.new_target = [this] { return std::make_unique<FakeTarget>(&outside_); };
-    seams.new_traffic = [this](const replication::v1::DomainDescription&, uint32_t) {
+    seams.new_traffic = [this](const replication::v1::DomainDescription&,
+                               uint32_t) -> absl::StatusOr<std::unique_ptr<StandbyTraffic>> {
+      if (!outside_.no_traffic.ok()) return outside_.no_traffic;
       return std::make_unique<FakeTraffic>(&outside_);
     };
     driver_ = std::make_unique<StandbyDriver>("protections/test", std::move(seams), this);
@@ -159,6 +162,12 @@ class LockstepDriver : public testing::Test, public StandbyDriver::Observer {
   Outside outside_;
   std::unique_ptr<StandbyDriver> driver_;
 };
+
+TEST_F(LockstepDriver, AGuestWhoseFramesAreNotInHandIsNotKept) {
+  outside_.no_traffic = absl::FailedPreconditionError("modprobe tun");
+  Begin();
+  EXPECT_THAT(outside_.told, ElementsAre("prepare for lockstep", "close modprobe tun", "discard"));
+}
 
 TEST_F(LockstepDriver, TrafficFlowsOnceTheGuestRuns) {
   Begin();
