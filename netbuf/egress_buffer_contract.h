@@ -48,6 +48,8 @@ class EgressBufferHarness {
   // False: of a buffer in its owner's memory, what is held dies with the owner. What the guest sends after that is
   // not let through either.
   virtual bool held_outlives_owner() const { return true; }
+  // One that is there when the buffer is attached is refused, otherwise.
+  virtual bool takes_emulated_cards() const { return true; }
   // Over `vifs`. Destroying it is its owner's death.
   virtual std::unique_ptr<EgressBuffer> NewBufferOf(std::vector<Vif> vifs, const std::string& protection,
                                                     uint32_t limit_bytes) = 0;

@@ -29,6 +29,7 @@ class LockstepKernelHarness : public KernelHarness {
 
   std::shared_ptr<PlugKernel> kernel() override { return nullptr; }
   bool held_outlives_owner() const override { return false; }
+  bool takes_emulated_cards() const override { return false; }
   std::unique_ptr<EgressBuffer> NewBufferOf(std::vector<Vif> vifs, const std::string& protection,
                                             uint32_t limit_bytes) override {
     const auto new_frames = [this](VifFrames::OnFrames on_frames, VifFrames::OnError on_error) {

@@ -6,7 +6,8 @@ from lab import programs
 
 BREAKS = {"script-without-lock": "the shell that chooses ifbs as Xen's script does takes no lock"}
 TESTS = ("//netbuf:zero_copy_tap_kernel_test", "//netbuf:ifb_claims_kernel_test", "//netbuf:egress_buffer_kernel_test",
-         "//netbuf:guest_tap_kernel_test", "//netbuf:guest_taps_kernel_test")
+         "//netbuf:guest_tap_kernel_test", "//netbuf:guest_taps_kernel_test",
+         "//primary/lockstep:lockstep_kernel_test")
 
 
 def run(story):
