@@ -44,7 +44,8 @@ std::string FrontendPath(uint32_t domid, uint32_t device_id) {
 
 absl::Status ReadEntries(Xenstore& store, const std::string& path, const std::string& prefix,
                          GuestAttachments::Frontend& frontend) {
-  const absl::StatusOr<std::vector<std::string>> names = store.List(absl::StrCat(path, "/", prefix));
+  const absl::StatusOr<std::vector<std::string>> names =
+      store.List(prefix.empty() ? path : absl::StrCat(path, "/", absl::StripSuffix(prefix, "/")));
   if (absl::IsNotFound(names.status())) return absl::OkStatus();
   if (!names.ok()) return names.status();
   for (const std::string& name : *names) {
