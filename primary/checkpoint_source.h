@@ -38,7 +38,8 @@ class CheckpointSource {
     absl::Duration dirty_bitmap;  // Taking the dirty bitmap from the hypervisor and finding the pages in it.
     absl::Duration page_copy;     // Their types and their contents, into staging memory.
     absl::Duration vcpu_state;    // What is not memory: vCPUs, HVM context and parameters, time.
-    absl::Duration permit_wait;   // For PermitResume, as far as it did not come while all that was done.
+    absl::Duration standby_wait;  // For AddStandbyPages, as far as it did not come while all that was done.
+    absl::Duration permit_wait;   // For PermitResume, likewise.
     absl::Duration resume;        // Until the vCPUs ran again.
     // Outside the pause: what is left to do after it (xenstore), of the checkpoint before this one: a checkpoint does
     // not wait for it.

@@ -130,9 +130,14 @@ void CheckpointSourceContract::Start(bool impatient) {
   source_->Start(this);
 }
 
-void CheckpointSourceContract::Request(uint64_t epoch) {
+void CheckpointSourceContract::Request(uint64_t epoch, bool with_standby_pages) {
   const CallScope call(&calls_);
-  source_->RequestCheckpoint(epoch, /*with_standby_pages=*/false);
+  source_->RequestCheckpoint(epoch, with_standby_pages);
+}
+
+void CheckpointSourceContract::AddStandbyPages(uint64_t epoch, PageRuns pages) {
+  const CallScope call(&calls_);
+  source_->AddStandbyPages(epoch, std::move(pages));
 }
 
 void CheckpointSourceContract::Permit(uint64_t epoch) {
@@ -300,6 +305,84 @@ TEST_P(CheckpointSourceContract, ACancelledReaderGivesNothing) {
   RunTo({Point::kIdle, 2}, [] {});
   captured_.back().reader->Cancel();
   EXPECT_EQ(ReadAtOnce(*captured_.back().reader).status().code(), absl::StatusCode::kCancelled);
+}
+
+// ---- lockstep ----
+
+TEST_P(CheckpointSourceContract, PagesOfTheStandbyAreInTheCheckpointAsTheGuestHasThem) {
+  if (!harness_->knows_lockstep()) GTEST_SKIP() << "not this one";
+  harness_->Write(0, Value(0));
+  harness_->Write(2, Value(2));
+  RunTo({Point::kIdle, 1}, [] {});
+  // When the list comes: before the guest is suspended, while it is, after the permit.
+  for (uint64_t epoch = 2; epoch <= 4; ++epoch) {
+    const auto add = [&] {
+      // One that the guest writes to, two that it does not, and some that it does not have.
+      AddStandbyPages(epoch, {{0, 3}, {CheckpointSourceHarness::kPages, 1000}, {uint64_t{1} << 40, 7}});
+    };
+    const uint64_t value = Value(static_cast<int>(10 * epoch));
+    harness_->Write(1, value);
+    permits_ = false;
+    captured_.back().reader.reset();
+    Request(epoch, /*with_standby_pages=*/true);
+    if (epoch == 2) add();
+    RunUntil([&] { return absl::StrContains(story_, absl::StrCat("suspended", epoch)); });
+    if (epoch == 3) add();
+    Permit(epoch);
+    if (epoch == 4) {
+      harness_->Settle();
+      EXPECT_TRUE(harness_->suspended()) << "the checkpoint is not whole without the list";
+      add();
+    }
+    RunUntilCaptured(epoch);
+    const absl::StatusOr<std::string> bytes = ReadAtOnce(*captured_.back().reader);
+    ASSERT_TRUE(bytes.ok()) << bytes.status();
+    uint64_t pages = 0;
+    ExpectCheckpoint(epoch, *bytes, &pages);
+    EXPECT_EQ(pages, 3);
+    EXPECT_EQ(captured_.back().standby_pages, 2);
+    EXPECT_EQ(captured_.back().dirty_pages - captured_.back().unchanged_pages, 1);
+    EXPECT_TRUE(Holds(*bytes, Value(0)));
+    EXPECT_TRUE(Holds(*bytes, value));
+    EXPECT_TRUE(Holds(*bytes, Value(2)));
+  }
+  captured_.back().reader.reset();
+  Request(5, /*with_standby_pages=*/true);
+  permits_ = true;
+  AddStandbyPages(5, {});
+  RunUntilCaptured(5);
+  EXPECT_EQ(captured_.back().standby_pages, 0);
+  captured_.back().reader.reset();
+  Request(6);
+  RunUntilCaptured(6);
+}
+
+TEST_P(CheckpointSourceContract, APageThatTheGuestWroteToWithoutChangeIsSentIfTheStandbyHasWrittenToIt) {
+  if (!harness_->knows_lockstep()) GTEST_SKIP() << "not this one";
+  RunTo({Point::kIdle, 1}, [] {});
+  for (uint64_t epoch = 2; epoch <= 4; ++epoch) {
+    harness_->Write(1, Value(1));
+    captured_.back().reader.reset();
+    Request(epoch, /*with_standby_pages=*/true);
+    AddStandbyPages(epoch, {{1, 1}});
+    RunUntilCaptured(epoch);
+    const absl::StatusOr<std::string> bytes = ReadAtOnce(*captured_.back().reader);
+    ASSERT_TRUE(bytes.ok()) << bytes.status();
+    EXPECT_TRUE(Holds(*bytes, Value(1))) << epoch;
+  }
+}
+
+TEST_P(CheckpointSourceContract, WithoutTheStandbysPagesItRunsWithoutACheckpoint) {
+  if (!harness_->knows_lockstep()) GTEST_SKIP() << "not this one";
+  last_epoch_ = 1;
+  Start(/*impatient=*/true);
+  RunUntilCaptured(1);
+  Request(2, /*with_standby_pages=*/true);
+  RunUntilEnded();
+  EXPECT_EQ(ended_[0].code(), absl::StatusCode::kUnavailable) << ended_[0];
+  EXPECT_EQ(story_, "seeding suspended1 captured1 suspended2 ");
+  ExpectGuestLeftRunning();
+  AddStandbyPages(2, {{0, 1}});  // Too late: no effect.
 }
 
 // ---- the end ----

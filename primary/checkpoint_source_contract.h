@@ -24,7 +24,10 @@ class CheckpointSourceHarness {
 
   virtual ~CheckpointSourceHarness() = default;
 
-  // `impatient`: it waits only a short time for the guest to suspend and for PermitResume.
+  // Whether its sources can be asked for checkpoints with the standby's pages.
+  virtual bool knows_lockstep() const { return false; }
+
+  // `impatient`: it waits only a short time for the guest to suspend, for PermitResume and for AddStandbyPages.
   virtual std::unique_ptr<CheckpointSource> NewSource(bool impatient) = 0;
   // Reads it to its end or its error while the loop runs; then calls `done` on the scheduler's thread.
   virtual void ReadAll(std::shared_ptr<CheckpointReader> reader,
@@ -74,7 +77,8 @@ class CheckpointSourceContract
   void OnEnded(absl::Status status) override;
 
   void Start(bool impatient = false);
-  void Request(uint64_t epoch);
+  void Request(uint64_t epoch, bool with_standby_pages = false);
+  void AddStandbyPages(uint64_t epoch, PageRuns pages);
   void Permit(uint64_t epoch);
   void Stop();
   // Runs a new session and does `action` at `place`; checkpoints follow one another before it.

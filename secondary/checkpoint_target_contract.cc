@@ -3,6 +3,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "common/loop/call_scope.h"
 #include "common/stream/stream_format.h"
 #include "common/stream/synthetic_stream.h"
@@ -64,9 +65,36 @@ void CheckpointTargetContract::OnApplied(uint64_t epoch) {
   applied_ = epoch;
 }
 
-void CheckpointTargetContract::OnRunning(uint64_t) { FAIL() << "it was not asked to run along"; }
-void CheckpointTargetContract::OnSuspended(uint64_t, PageRuns) { FAIL() << "it does not run along"; }
-void CheckpointTargetContract::OnLockstepRefused(uint64_t, absl::Status) { FAIL() << "it was not asked to run along"; }
+void CheckpointTargetContract::OnRunning(uint64_t epoch) {
+  OnCallback();
+  EXPECT_FALSE(discarding_) << "after Discard";
+  EXPECT_FALSE(frozen_) << "after Freeze";
+  EXPECT_EQ(epoch, asked_to_run_) << "it was not asked to run along";
+  EXPECT_EQ(applied_, epoch) << "before OnApplied";
+  EXPECT_TRUE(harness_->goes());
+  EXPECT_FALSE(harness_->runs()) << "it is not the guest";
+  running_ = epoch;
+}
+
+void CheckpointTargetContract::OnSuspended(uint64_t epoch, PageRuns dirty) {
+  OnCallback();
+  EXPECT_FALSE(discarding_) << "after Discard";
+  EXPECT_EQ(epoch, running_ + 1);
+  EXPECT_FALSE(harness_->goes());
+  suspended_ = epoch;
+  dirty_ = std::move(dirty);
+}
+
+void CheckpointTargetContract::OnLockstepRefused(uint64_t epoch, absl::Status why) {
+  OnCallback();
+  EXPECT_FALSE(discarding_) << "after Discard";
+  EXPECT_FALSE(frozen_) << "after Freeze";
+  EXPECT_EQ(epoch, asked_to_run_) << "it was not asked to run along";
+  EXPECT_EQ(applied_, epoch) << "before OnApplied";
+  EXPECT_FALSE(why.ok());
+  EXPECT_FALSE(harness_->goes());
+  refused_ = epoch;
+}
 
 void CheckpointTargetContract::OnBroken(absl::Status status) {
   OnCallback();
@@ -113,22 +141,65 @@ void CheckpointTargetContract::Reset() {
   prepared_.reset();
   broken_.reset();
   activated_.reset();
-  applied_ = 0;
-  discarded_ = activating_ = discarding_ = false;
+  applied_ = running_ = suspended_ = refused_ = asked_to_run_ = 0;
+  dirty_.clear();
+  discarded_ = activating_ = discarding_ = lockstep_ = frozen_ = false;
 }
 
-void CheckpointTargetContract::Prepare() {
+void CheckpointTargetContract::Prepare(bool lockstep) {
+  lockstep_ = lockstep;
   target_ = harness_->NewTarget();
   replication::v1::DomainDescription domain;
   domain.set_name("guest");
+  domain.set_gpfn_count(CheckpointTargetHarness::kPages);
   const CallScope call(&calls_);
-  target_->Prepare(domain, /*lockstep=*/false, this);
+  target_->Prepare(domain, lockstep, this);
 }
 
-void CheckpointTargetContract::Apply(uint64_t epoch, int page, uint64_t value) {
+void CheckpointTargetContract::FinishSeeding(AfterCheckpoint after) {
+  if (after == AfterCheckpoint::kRun) asked_to_run_ = 1;
   const CallScope call(&calls_);
-  target_->Apply(epoch, SyntheticStream().PageData({PageOf(page, value)}).State("vcpu").EndCheckpoint().bytes(),
-                 AfterCheckpoint::kWait);
+  target_->FinishSeeding(Tail(), after);
+}
+
+void CheckpointTargetContract::Suspend(uint64_t epoch) {
+  const CallScope call(&calls_);
+  target_->Suspend(epoch);
+}
+
+void CheckpointTargetContract::Freeze() {
+  frozen_ = true;
+  const CallScope call(&calls_);
+  target_->Freeze();
+}
+
+void CheckpointTargetContract::RunAlong() {
+  Prepare(/*lockstep=*/true);
+  RunUntil([&] { return prepared_.has_value(); });
+  ASSERT_TRUE(prepared_->ok()) << *prepared_;
+  const std::string first = FirstCheckpoint();
+  ASSERT_TRUE(sink_->Write(absl::MakeConstSpan(first.data(), first.size() - Tail().size())).ok());
+  FinishSeeding(AfterCheckpoint::kRun);
+  RunUntilRunning(1);
+}
+
+void CheckpointTargetContract::RunUntilRunning(uint64_t epoch) {
+  RunUntil([&] { return running_ == epoch || refused_ == epoch || broken_.has_value(); });
+  ASSERT_EQ(running_, epoch) << broken_.value_or(absl::OkStatus());
+}
+
+void CheckpointTargetContract::SuspendAndWait(uint64_t epoch) {
+  Suspend(epoch);
+  RunUntil([&] { return suspended_ == epoch; });
+}
+
+void CheckpointTargetContract::Apply(uint64_t epoch, int page, uint64_t value, AfterCheckpoint after) {
+  if (after == AfterCheckpoint::kRun) asked_to_run_ = epoch;
+  const CallScope call(&calls_);
+  // In lockstep a checkpoint begins with what the guest has beside its memory.
+  SyntheticStream stream;
+  if (lockstep_) stream.Record(stream_format::kAttachments, "grants and ports");
+  target_->Apply(epoch, stream.PageData({PageOf(page, value)}).State("vcpu").EndCheckpoint().bytes(), after);
 }
 
 void CheckpointTargetContract::Activate() {
@@ -155,10 +226,7 @@ void CheckpointTargetContract::RunTo(Place place) {
   ASSERT_TRUE(sink_->Write(absl::MakeConstSpan(first.data(), half)).ok());
   if (place == Place::kSeedingHalf) return;
   ASSERT_TRUE(sink_->Write(absl::MakeConstSpan(first.data() + half, body - half)).ok());
-  {
-    const CallScope call(&calls_);
-    target_->FinishSeeding(Tail(), AfterCheckpoint::kWait);
-  }
+  FinishSeeding();
   RunUntil([&] { return applied_ == 1; });
   if (place == Place::kSeeded) return;
   Apply(2, 1, 201);
@@ -280,6 +348,159 @@ TEST_P(CheckpointTargetContract, AHelperThatDiesInAnActivationFailsItOrComesTooL
   harness_->KillHelper();
   RunUntil([&] { return activated_.has_value(); });
   EXPECT_EQ(activated_->ok(), harness_->runs());
+}
+
+// ---- lockstep ----
+
+TEST_P(CheckpointTargetContract, AGuestThatRunsAlongIsSuspendedSaysWhatItWroteToAndGoesOnFromTheNextCheckpoint) {
+  if (!harness_->knows_lockstep()) GTEST_SKIP() << "not this one";
+  RunAlong();
+  for (uint64_t epoch = 2; epoch <= 5; ++epoch) {
+    harness_->WriteAlong(1, 1000 + epoch);
+    if (epoch % 2 == 0) harness_->WriteAlong(2, 2000 + epoch);
+    SuspendAndWait(epoch);
+    EXPECT_EQ(dirty_, (epoch % 2 == 0 ? PageRuns{{1, 2}} : PageRuns{{1, 1}}));
+    EXPECT_EQ(harness_->page(1), 1000 + epoch) << "its own state";
+    Apply(epoch, 1, 100 * epoch, AfterCheckpoint::kRun);
+    RunUntilRunning(epoch);
+    EXPECT_EQ(harness_->page(1), 100 * epoch);
+  }
+  Discard();
+  RunUntil([&] { return discarded_; });
+  EXPECT_FALSE(harness_->exists());
+  EXPECT_FALSE(harness_->goes());
+}
+
+TEST_P(CheckpointTargetContract, AGuestThatRunsAlongCanWaitAndRunAlongAgain) {
+  if (!harness_->knows_lockstep()) GTEST_SKIP() << "not this one";
+  RunAlong();
+  SuspendAndWait(2);
+  EXPECT_EQ(dirty_, PageRuns());
+  Apply(2, 1, 201);
+  Apply(3, 1, 301);
+  RunUntil([&] { return applied_ == 3; });
+  harness_->Settle();
+  EXPECT_FALSE(harness_->goes());
+  EXPECT_EQ(running_, 1);
+  Apply(4, 1, 401, AfterCheckpoint::kRun);
+  RunUntilRunning(4);
+  EXPECT_EQ(harness_->page(1), 401);
+}
+
+TEST_P(CheckpointTargetContract, ATakeoverGoesOnFromTheGuestsOwnStateWhereItHasOne) {
+  if (!harness_->knows_lockstep()) GTEST_SKIP() << "not this one";
+  for (const char* from : {"running", "frozen", "suspended", "suspended, then frozen"}) {
+    SCOPED_TRACE(from);
+    RunAlong();
+    harness_->WriteAlong(1, 777);
+    if (absl::string_view(from).substr(0, 9) == "suspended") SuspendAndWait(2);
+    if (absl::EndsWith(from, "frozen")) {
+      Freeze();
+      Freeze();
+      RunUntil([&] { return !harness_->goes(); });
+    }
+    Activate();
+    RunUntil([&] { return activated_.has_value(); });
+    ASSERT_TRUE(activated_->ok()) << *activated_;
+    EXPECT_TRUE(harness_->goes());
+    EXPECT_EQ(harness_->page(1), 777);
+    RunUntil([&] { return !harness_->helper_runs(); });
+    EXPECT_TRUE(harness_->goes()) << "it does not need its helper";
+    EXPECT_EQ(harness_->page(1), 777);
+    Discard();
+    RunUntil([&] { return discarded_; });
+    EXPECT_TRUE(harness_->runs());
+    Reset();
+  }
+}
+
+TEST_P(CheckpointTargetContract, ATakeoverGoesOnFromACheckpointThatCameSince) {
+  if (!harness_->knows_lockstep()) GTEST_SKIP() << "not this one";
+  for (const AfterCheckpoint after : {AfterCheckpoint::kWait, AfterCheckpoint::kRun}) {
+    for (const bool freeze : {false, true}) {
+      SCOPED_TRACE(freeze);
+      RunAlong();
+      harness_->WriteAlong(1, 777);
+      SuspendAndWait(2);
+      if (freeze) Freeze();
+      Apply(2, 1, 201, after);
+      Activate();
+      RunUntil([&] { return activated_.has_value(); });
+      ASSERT_TRUE(activated_->ok()) << *activated_;
+      EXPECT_TRUE(harness_->goes());
+      EXPECT_EQ(harness_->page(1), 201);
+      RunUntil([&] { return !harness_->helper_runs(); });
+      Reset();
+    }
+  }
+}
+
+TEST_P(CheckpointTargetContract, AFrozenGuestDoesNotRunBeforeItsActivation) {
+  if (!harness_->knows_lockstep()) GTEST_SKIP() << "not this one";
+  RunAlong();
+  SuspendAndWait(2);
+  Apply(2, 1, 201, AfterCheckpoint::kRun);
+  Freeze();  // It was about to.
+  harness_->Settle();
+  RunUntil([&] { return !harness_->goes(); });
+  Activate();
+  RunUntil([&] { return activated_.has_value(); });
+  EXPECT_TRUE(activated_->ok()) << *activated_;
+  EXPECT_EQ(harness_->page(1), 201);
+}
+
+TEST_P(CheckpointTargetContract, AGuestThatCantRunAlongWaitsAndCanBeActivated) {
+  if (!harness_->knows_lockstep()) GTEST_SKIP() << "not this one";
+  RunAlong();
+  SuspendAndWait(2);
+  harness_->RefuseLockstep();
+  Apply(2, 1, 201, AfterCheckpoint::kRun);
+  RunUntil([&] { return refused_ == 2; });
+  EXPECT_FALSE(harness_->goes());
+  Apply(3, 2, 302);
+  Activate();
+  RunUntil([&] { return activated_.has_value(); });
+  ASSERT_TRUE(activated_->ok()) << *activated_;
+  EXPECT_EQ(harness_->page(1), 201);
+  EXPECT_EQ(harness_->page(2), 302);
+}
+
+TEST_P(CheckpointTargetContract, AHelperThatDiesStopsAGuestThatRunsAlong) {
+  if (!harness_->knows_lockstep()) GTEST_SKIP() << "not this one";
+  RunAlong();
+  harness_->KillHelper();
+  RunUntil([&] { return broken_.has_value(); });
+  RunUntil([&] { return !harness_->goes(); });
+  Activate();
+  RunUntil([&] { return activated_.has_value(); });
+  EXPECT_FALSE(activated_->ok());
+  Discard();
+  RunUntil([&] { return discarded_; });
+  EXPECT_FALSE(harness_->exists());
+}
+
+TEST_P(CheckpointTargetContract, AnAgentThatDiesStopsAGuestThatRunsAlong) {
+  if (!harness_->knows_lockstep()) GTEST_SKIP() << "not this one";
+  RunAlong();
+  sink_.reset();
+  target_.reset();
+  RunUntil([&] { return !harness_->helper_runs(); });
+  harness_->Settle();
+  EXPECT_FALSE(harness_->goes());
+  EXPECT_FALSE(harness_->runs());
+}
+
+TEST_P(CheckpointTargetContract, DiscardOfAGuestThatRunsAlongLeavesNothing) {
+  if (!harness_->knows_lockstep()) GTEST_SKIP() << "not this one";
+  for (const bool suspend : {false, true}) {
+    RunAlong();
+    if (suspend) Suspend(2);
+    Discard();
+    RunUntil([&] { return discarded_; });
+    EXPECT_FALSE(harness_->exists());
+    EXPECT_FALSE(harness_->helper_runs());
+    Reset();
+  }
 }
 
 // ---- the end ----

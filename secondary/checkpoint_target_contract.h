@@ -23,6 +23,15 @@ class CheckpointTargetHarness {
   virtual ~CheckpointTargetHarness() = default;
   virtual std::unique_ptr<CheckpointTarget> NewTarget() = 0;
 
+  // Whether its targets can be prepared for lockstep, and their guests run along.
+  virtual bool knows_lockstep() const { return false; }
+  // The guest's vCPUs go, as a guest that runs along or as the guest.
+  virtual bool goes() { return runs(); }
+  // A guest that runs along writes to its memory.
+  virtual void WriteAlong(int /*page*/, uint64_t /*value*/) {}
+  // The next time that it is to, the guest can't run along.
+  virtual void RefuseLockstep() {}
+
   // Serves the agent until `condition`. False: it gave up.
   virtual bool RunUntil(const std::function<bool()>& condition) = 0;
   // Serves it until everything that is under way by itself has come.
@@ -60,8 +69,16 @@ class CheckpointTargetContract
   void OnActivated(absl::Status status, CheckpointTarget::ActivationTimes times) override;
   void OnDiscarded() override;
 
-  void Prepare();
-  void Apply(uint64_t epoch, int page, uint64_t value);
+  void Prepare(bool lockstep = false);
+  void FinishSeeding(AfterCheckpoint after = AfterCheckpoint::kWait);
+  void Apply(uint64_t epoch, int page, uint64_t value, AfterCheckpoint after = AfterCheckpoint::kWait);
+  void Suspend(uint64_t epoch);
+  void Freeze();
+  // A new target whose guest runs along from checkpoint 1.
+  void RunAlong();
+  void RunUntilRunning(uint64_t epoch);
+  // Of a guest that runs along.
+  void SuspendAndWait(uint64_t epoch);
   void Activate();
   void Discard();
   void RunTo(Place place);
@@ -74,6 +91,10 @@ class CheckpointTargetContract
   std::optional<absl::Status> prepared_;
   std::shared_ptr<CheckpointSink> sink_;
   uint64_t applied_ = 0;
+  uint64_t running_ = 0;
+  uint64_t suspended_ = 0;
+  PageRuns dirty_;
+  uint64_t refused_ = 0;
   std::optional<absl::Status> broken_;
   std::optional<absl::Status> activated_;
   bool discarded_ = false;
@@ -86,6 +107,9 @@ class CheckpointTargetContract
   int calls_ = 0;
   bool activating_ = false;
   bool discarding_ = false;
+  bool lockstep_ = false;
+  uint64_t asked_to_run_ = 0;
+  bool frozen_ = false;
 };
 
 }  // namespace romulus

@@ -1,5 +1,6 @@
 #include "common/devices/bridge_port.h"
 
+#include <errno.h>
 #include <linux/if_ether.h>
 #include <linux/neighbour.h>
 #include <linux/pkt_sched.h>
@@ -12,6 +13,7 @@
 #include <netlink/route/qdisc.h>
 #include <netlink/route/tc.h>
 #include <netlink/socket.h>
+#include <stdio.h>
 #include <sys/socket.h>
 
 #include "absl/strings/str_cat.h"
@@ -102,6 +104,57 @@ absl::StatusOr<BridgePorts::Port> BridgePorts::Join(const std::string& interface
     return NetlinkError(absl::StrCat("can't make ", interface, " the port ", name, " of bridge ", bridge), error);
   }
   return Port{rtnl_link_get_ifindex(port->get()), mtu};
+}
+
+absl::Status BridgePorts::Leave(int interface_index) {
+  rtnl_link* found = nullptr;
+  int error = rtnl_link_get_kernel(socket_, interface_index, nullptr, &found);
+  if (error < 0) return NetlinkError(absl::StrCat("can't find the interface with index ", interface_index), error);
+  const Link port(found);
+  if (rtnl_link_get_master(port.get()) == 0) {
+    return absl::FailedPreconditionError(absl::StrCat(rtnl_link_get_name(port.get()), " is in no bridge"));
+  }
+  // Before it is a port no more: the kernel gives such an interface an IPv6 address at once.
+  const std::string setting = absl::StrCat("/proc/sys/net/ipv6/conf/", rtnl_link_get_name(port.get()), "/disable_ipv6");
+  if (FILE* const file = fopen(setting.c_str(), "w"); file != nullptr) {
+    const bool written = fputs("1", file) >= 0;
+    if (fclose(file) != 0 || !written) return absl::InternalError(absl::StrCat("can't write ", setting));
+  } else if (errno != ENOENT) {  // No such setting: no IPv6.
+    return absl::InternalError(absl::StrCat("can't write ", setting, ": errno ", errno));
+  }
+  const Link change(rtnl_link_alloc());
+  rtnl_link_set_ifindex(change.get(), interface_index);
+  rtnl_link_set_flags(change.get(), IFF_NOARP);
+  error = rtnl_link_change(socket_, port.get(), change.get(), 0);
+  if (error < 0) {
+    return NetlinkError(absl::StrCat("can't switch ARP off on ", rtnl_link_get_name(port.get())), error);
+  }
+  error = rtnl_link_release_ifindex(socket_, interface_index);
+  if (error < 0) {
+    return NetlinkError(absl::StrCat("can't take ", rtnl_link_get_name(port.get()), " out of its bridge"), error);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BridgePorts::Rejoin(int interface_index, int bridge_index) {
+  int error = rtnl_link_enslave_ifindex(socket_, bridge_index, interface_index);
+  if (error < 0) {
+    return NetlinkError(absl::StrCat("can't join the interface with index ", interface_index,
+                                     " to the bridge with index ", bridge_index),
+                        error);
+  }
+  rtnl_link* found = nullptr;
+  error = rtnl_link_get_kernel(socket_, interface_index, nullptr, &found);
+  if (error < 0) return NetlinkError(absl::StrCat("can't find the interface with index ", interface_index), error);
+  const Link port(found);
+  const Link change(rtnl_link_alloc());
+  rtnl_link_set_ifindex(change.get(), interface_index);
+  rtnl_link_unset_flags(change.get(), IFF_NOARP);
+  error = rtnl_link_change(socket_, port.get(), change.get(), 0);
+  if (error < 0) {
+    return NetlinkError(absl::StrCat("can't switch ARP on on ", rtnl_link_get_name(port.get())), error);
+  }
+  return absl::OkStatus();
 }
 
 absl::Status BridgePorts::AddClsact(int interface_index) {

@@ -29,6 +29,11 @@ class BridgePorts {
   absl::StatusOr<Port> Join(const std::string& interface, const std::string& name, const std::string& bridge,
                             uint32_t mtu);
 
+  // Takes a port out of its bridge, and joins it to one. In between nothing passes to or from it by itself: a port's
+  // own network stack is the host's, which would answer ARP and speak IPv6 there. FAILED_PRECONDITION: it is in none.
+  absl::Status Leave(int interface_index);
+  absl::Status Rejoin(int interface_index, int bridge_index);
+
   // An empty clsact qdisc, OK if it has one: Romulus' filters then use that and leave it there. Made later, at a
   // protection's start, it would make the kernel drop what is on its way to the guest (netbuf/README.md); what is
   // made here, before the frontend connects, loses nothing.

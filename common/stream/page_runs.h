@@ -1,6 +1,7 @@
 #ifndef ROMULUS_COMMON_STREAM_PAGE_RUNS_H_
 #define ROMULUS_COMMON_STREAM_PAGE_RUNS_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -31,6 +32,26 @@ PageRuns PageRunsOf(const Gfns& gfns) {
     }
   }
   return runs;
+}
+
+// `runs` and `gfns` (ascending).
+template <typename Gfns>
+PageRuns WithPages(const PageRuns& runs, const Gfns& gfns) {
+  PageRuns all;
+  const auto add = [&all](uint64_t first, uint64_t count) {
+    if (!all.empty() && all.back().first_gfn + all.back().count >= first) {
+      all.back().count = std::max(all.back().first_gfn + all.back().count, first + count) - all.back().first_gfn;
+    } else {
+      all.push_back({first, count});
+    }
+  };
+  auto gfn = gfns.begin();
+  for (const PageRun& run : runs) {
+    for (; gfn != gfns.end() && *gfn < run.first_gfn; ++gfn) add(*gfn, 1);
+    add(run.first_gfn, run.count);
+  }
+  for (; gfn != gfns.end(); ++gfn) add(*gfn, 1);
+  return all;
 }
 
 inline uint64_t CountPages(const PageRuns& runs) {

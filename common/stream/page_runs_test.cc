@@ -17,6 +17,17 @@ TEST(PageRuns, AreAsFewAsCanBe) {
   EXPECT_TRUE(ValidPageRuns(runs, 102));
 }
 
+TEST(PageRuns, WithFurtherPagesAreStillAsFewAsCanBe) {
+  const PageRuns runs = {{3, 3}, {7, 1}, {100, 2}};
+  const auto with = [&runs](const std::vector<uint64_t>& gfns) { return WithPages(runs, gfns); };
+  EXPECT_EQ(with({}), runs);
+  EXPECT_EQ(with({3, 5, 7, 101}), runs) << "that are there";
+  EXPECT_THAT(with({2, 6, 102}), ElementsAre(PageRun{2, 6}, PageRun{100, 3}));
+  EXPECT_THAT(with({0, 50, 51, 200}), ElementsAre(PageRun{0, 1}, PageRun{3, 3}, PageRun{7, 1}, PageRun{50, 2},
+                                                  PageRun{100, 2}, PageRun{200, 1}));
+  EXPECT_THAT(WithPages({}, std::vector<uint64_t>{4, 4}), ElementsAre(PageRun{4, 1}));
+}
+
 TEST(PageRuns, FromElsewhereAreChecked) {
   EXPECT_TRUE(ValidPageRuns({}, 0));
   EXPECT_TRUE(ValidPageRuns({{0, 10}}, 10));

@@ -48,6 +48,8 @@ std::string RecordName(uint32_t type) {
       return "X86_CPUID_POLICY";
     case kMsrPolicy:
       return "X86_MSR_POLICY";
+    case kAttachments:
+      return "Romulus' attachments";
     default:
       return absl::StrCat("type 0x", absl::Hex(type));
   }
@@ -176,6 +178,11 @@ absl::Status RecordScanner::CheckPlace(uint32_t type) const {
     if (checkpoint_ == Checkpoint::kLater) return Malformed("belongs into the first checkpoint only");
     // The frame list comes after the static data, the others are the static data.
     if (static_data_ended_ && type != kPvP2mFrames) return Malformed("comes after STATIC_DATA_END");
+    return absl::OkStatus();
+  }
+  if (type == kAttachments) {
+    if (checkpoint_ == Checkpoint::kFirst || record_start_ != 0) return Malformed("begins a later checkpoint only");
+    if (record_length_ > kAttachmentsBytesMax) return Malformed("longer than 1 MiB");
     return absl::OkStatus();
   }
   if (type != kPageData && type != kCheckpoint && !IsState(type)) return Malformed("has no place in a checkpoint");

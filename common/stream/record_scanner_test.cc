@@ -115,6 +115,22 @@ TEST(RecordScanner, RefusesRecordsThatWouldEndOrUpsetARestore) {
   ExpectError(Checkpoint::kFirst, end.Preamble().Record(kEnd, ""), "END (length 0) at byte");
 }
 
+TEST(RecordScanner, TakesAttachmentsAtTheBeginningOfLaterCheckpointsOnly) {
+  SyntheticStream stream;
+  stream.Record(kAttachments, "grants and ports").PageData({{1, 0, "one"}}).State("vcpu").EndCheckpoint();
+  RecordScanner scanner(Checkpoint::kLater);
+  EXPECT_TRUE(scanner.Feed(stream.bytes()).ok());
+  EXPECT_TRUE(scanner.complete());
+  EXPECT_EQ(scanner.page_count(), 1);
+  ExpectError(Checkpoint::kLater, SyntheticStream().PageData({{1, 0, "one"}}).Record(kAttachments, "late"),
+              "begins a later checkpoint only");
+  ExpectError(Checkpoint::kFirst, SyntheticStream().Preamble().Record(kAttachments, "early"),
+              "begins a later checkpoint only");
+  SyntheticStream longer;
+  longer.Record(kAttachments, std::string(kAttachmentsBytesMax + 1, 'g'));
+  ExpectError(Checkpoint::kLater, longer, "longer than 1 MiB");
+}
+
 TEST(RecordScanner, RefusesDomainDescriptionsOutOfPlace) {
   for (const uint32_t type : {kPvInfo, kPvP2mFrames, kStaticDataEnd, kCpuidPolicy, kMsrPolicy}) {
     SyntheticStream stream;

@@ -49,7 +49,11 @@ enum RecordType : uint32_t {
   kStaticDataEnd = 0x10,
   kCpuidPolicy = 0x11,
   kMsrPolicy = 0x12,
+  // Not libxc's but Romulus' own (common/attachments/attachments_record.h), from the range of optional ones.
+  kAttachments = 0x80526d41,
 };
+// For the grant table that Xen's default limit allows a guest (64 pages), and more.
+constexpr uint32_t kAttachmentsBytesMax = uint32_t{1} << 20;
 
 // A frame entry of PAGE_DATA: type in bits 63-60 (XEN_DOMCTL_PFINFO_*), number in bits 51-0, the rest zero.
 constexpr int kFrameTypeShift = 60;

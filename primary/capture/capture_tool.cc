@@ -36,6 +36,7 @@ std::string PartsInWords(const CheckpointSource::PauseParts& parts) {
   part("dirty bitmap", parts.dirty_bitmap);
   part("page copy", parts.page_copy);
   part("vcpu state", parts.vcpu_state);
+  part("standby wait", parts.standby_wait);
   part("permit wait", parts.permit_wait);
   part("resume", parts.resume);
   part("outside: finish of the one before", parts.finish_resume);

@@ -86,10 +86,14 @@ class FakeGuestImage final : public GuestImage {
     state.hvm_params = absl::MakeConstSpan(&kParam, 1);
     return state;
   }
+  absl::StatusOr<absl::Span<const char>> ReadAttachments() override {
+    return absl::MakeConstSpan(kAttachments, sizeof(kAttachments) - 1);
+  }
 
  private:
   static constexpr uint32_t kAll = (1U << FakeGuest::kPages) - 1;
   static constexpr char kVcpu[] = "vcpu";
+  static constexpr char kAttachments[] = "grants and ports";
   static constexpr CheckpointWriter::HvmParam kParam{1, 2};
 
   absl::StatusOr<absl::Span<const uint64_t>> TakePages(uint32_t pages) {
@@ -150,7 +154,7 @@ int RunSave(HelperEnd& agent, StopSignal& stop, HelperEnd::Received start) {
   absl::StatusOr<StagingMemory> second = StagingMemory::New(std::move(start.descriptors[2]), kLimit);
   ROMULUS_CHECK(pipe.ok() && first.ok() && second.ok());
   SaveLoop(image, session, *std::move(pipe), {*std::move(first), *std::move(second)},
-           {request.staging_bytes_max(), request.captured_pages_bytes_max()}, MonotonicNow)
+           {request.staging_bytes_max(), request.captured_pages_bytes_max(), request.lockstep()}, MonotonicNow)
       .Run([] {});
   const bool asked = session.StopRequested() && !session.failure().has_value();
   const absl::Status alive = suspendable.CheckAlive();

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -33,6 +34,7 @@ CheckpointSource::PauseParts FromProto(const helper::v1::PauseParts& parts) {
   result.dirty_bitmap = absl::Microseconds(parts.dirty_bitmap_us());
   result.page_copy = absl::Microseconds(parts.page_copy_us());
   result.vcpu_state = absl::Microseconds(parts.vcpu_state_us());
+  result.standby_wait = absl::Microseconds(parts.standby_wait_us());
   result.permit_wait = absl::Microseconds(parts.permit_wait_us());
   result.resume = absl::Microseconds(parts.resume_us());
   result.finish_resume = absl::Microseconds(parts.finish_resume_us());
@@ -127,20 +129,48 @@ absl::Status HelperCheckpointSource::Launch() {
   start.set_resume_timeout_ms(static_cast<uint32_t>(absl::ToInt64Milliseconds(options_.resume_timeout)));
   start.set_staging_bytes_max(options_.staging_bytes_max);
   start.set_captured_pages_bytes_max(options_.captured_pages_bytes_max);
+  start.set_lockstep(options_.lockstep);
   (void)process_->Send(message, {write_end.get(), files_[0]->descriptor(), files_[1]->descriptor()});
   return absl::OkStatus();
 }
 
-void HelperCheckpointSource::AddStandbyPages(uint64_t, PageRuns) { ROMULUS_CHECK(over()); }
-
 void HelperCheckpointSource::RequestCheckpoint(uint64_t epoch, bool with_standby_pages) {
   if (over()) return;
-  ROMULUS_CHECK(!with_standby_pages);
+  ROMULUS_CHECK(!with_standby_pages || options_.lockstep);
   ROMULUS_CHECK(phase_ == Phase::kRunning && epoch == epoch_ + 1);
   phase_ = Phase::kCapturing;
   epoch_ = epoch;
   request_pending_ = true;
+  with_standby_pages_ = with_standby_pages;
+  standby_pages_.reset();
   SendPendingRequest();
+}
+
+void HelperCheckpointSource::AddStandbyPages(uint64_t epoch, PageRuns pages) {
+  if (over()) return;
+  ROMULUS_CHECK(epoch == epoch_ && with_standby_pages_ && phase_ != Phase::kRunning);
+  with_standby_pages_ = false;
+  standby_pages_ = std::move(pages);
+  if (!request_pending_) SendStandbyPages();
+}
+
+void HelperCheckpointSource::SendStandbyPages() {
+  const PageRuns runs = *std::exchange(standby_pages_, std::nullopt);
+  AgentToHelper message;
+  message.mutable_standby_pages()->set_epoch(epoch_);
+  message.mutable_standby_pages()->set_run_count(runs.size());
+  if (runs.empty()) {
+    (void)process_->Send(message);
+    return;
+  }
+  static_assert(sizeof(PageRun) == 2 * sizeof(uint64_t));
+  const UniqueFd file(memfd_create("romulus-standby-pages", MFD_CLOEXEC));
+  const size_t bytes = runs.size() * sizeof(PageRun);
+  if (!file.valid() || write(file.get(), runs.data(), bytes) != static_cast<ssize_t>(bytes)) {
+    BreakOff(absl::StrCat("can't be given the standby's pages: ", strerror(errno)));
+    return;
+  }
+  (void)process_->Send(message, {file.get()});
 }
 
 void HelperCheckpointSource::SendPendingRequest() {
@@ -149,7 +179,9 @@ void HelperCheckpointSource::SendPendingRequest() {
   request_pending_ = false;
   AgentToHelper message;
   message.mutable_begin_checkpoint()->set_epoch(epoch_);
+  message.mutable_begin_checkpoint()->set_with_standby_pages(with_standby_pages_ || standby_pages_.has_value());
   (void)process_->Send(message);
+  if (standby_pages_.has_value()) SendStandbyPages();
   Expect(2 * options_.suspend_timeout + kSlack, "the guest's suspend");
 }
 
@@ -231,6 +263,7 @@ void HelperCheckpointSource::OnCaptured(const helper::v1::Captured& captured) {
   result.length = captured.length();
   result.dirty_pages = captured.dirty_pages();
   result.unchanged_pages = captured.unchanged_pages();
+  result.standby_pages = captured.standby_pages();
   result.captured_pages_bytes = captured.captured_pages_bytes();
   result.pause = absl::Microseconds(captured.pause_us());
   result.copy = absl::Microseconds(captured.copy_us());

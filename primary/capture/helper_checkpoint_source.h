@@ -40,6 +40,8 @@ class HelperCheckpointSource final : public CheckpointSource, private HelperProc
     uint64_t staging_bytes_max = 0;
     // What the helper may keep of the pages' contents, as last captured, to leave out those that are unchanged.
     uint64_t captured_pages_bytes_max = uint64_t{64} << 20;
+    // The standby may run along: checkpoints carry the guest's attachments, and can be requested with_standby_pages.
+    bool lockstep = false;
   };
 
   HelperCheckpointSource(EventLoop& loop, Options options);
@@ -77,6 +79,7 @@ class HelperCheckpointSource final : public CheckpointSource, private HelperProc
   absl::StatusOr<std::unique_ptr<CheckpointReader>> NewReader(int index, uint64_t length);
   void OnStagingFileReleased(int index);
   void SendPendingRequest();
+  void SendStandbyPages();
   bool over() const { return ending_ != Ending::kNot || phase_ >= Phase::kRecovering; }
   void Recover(absl::Status cause, absl::Duration settle);
   void BreakOff(const std::string& what);
@@ -93,6 +96,8 @@ class HelperCheckpointSource final : public CheckpointSource, private HelperProc
   Ending ending_ = Ending::kNot;
   bool seeding_announced_ = false;
   bool request_pending_ = false;  // For epoch_: waits for its staging file.
+  bool with_standby_pages_ = false;        // For epoch_.
+  std::optional<PageRuns> standby_pages_;  // Those of epoch_, until they are sent.
   std::optional<StagingFile> files_[2];
   std::array<bool, 2> file_in_use_{};
   std::shared_ptr<SeedingReader> seeding_;  // Until checkpoint 1 is captured.

@@ -47,6 +47,7 @@ class HelperSourceHarness final : public CheckpointSourceHarness {
     HelperCheckpointSource::Options options;
     options.helper_program = kHelper;
     options.domid = kDomid;
+    options.lockstep = true;
     if (impatient) options.suspend_timeout = options.resume_timeout = absl::Milliseconds(100);
     auto source = std::make_unique<HelperCheckpointSource>(*loop_, options);
     latest_ = source.get();
@@ -84,6 +85,7 @@ class HelperSourceHarness final : public CheckpointSourceHarness {
     other.source->Start(&other);
     ROMULUS_CHECK(RunUntil([&] { return other.ended; }));
   }
+  bool knows_lockstep() const override { return true; }
   void LetGuestSuspend() override {
     while (!guest_->suspended) std::this_thread::yield();
   }

@@ -16,7 +16,7 @@ namespace romulus {
 //
 // Call order: Describe, Begin, (CountDirty, TakeDirty, AddTypes)*, then for each checkpoint
 //   guest runs        PrepareState, CountDirty
-//   guest suspended   CheckMemoryMap, TakeDirty or LookAtDirty, AddTypes*, ReadState
+//   guest suspended   CheckMemoryMap, ReadAttachments (lockstep), TakeDirty or LookAtDirty, AddTypes*, ReadState
 // What is wanted while the guest is suspended allocates nothing. Errors: NOT_FOUND: the domain is gone; UNIMPLEMENTED:
 // the hypervisor can't track this domain's dirty pages; ABORTED: the guest's memory map has changed since Begin, so
 // that its pages can't be told from it any more; others: the hypervisor's.
@@ -62,6 +62,8 @@ class GuestImage {
   // Whatever of the state can be had before the guest is suspended.
   virtual absl::Status PrepareState() = 0;
   virtual absl::StatusOr<State> ReadState() = 0;
+  // A serialized replication.v1.GuestAttachments (attachments_record.h). Valid until the next call.
+  virtual absl::StatusOr<absl::Span<const char>> ReadAttachments() = 0;
 };
 
 }  // namespace romulus

@@ -125,7 +125,7 @@ int Save(HelperEnd& agent, StopSignal& stop, HelperEnd::Received start) {
   options.resume_timeout = absl::Milliseconds(request.resume_timeout_ms());
   SaveSession session(agent, guest, stop, MonotonicNow, options);
   session.Fail(SaveGuest(*hypervisor, session, stop, agent.descriptor(),
-                         {request.staging_bytes_max(), request.captured_pages_bytes_max()},
+                         {request.staging_bytes_max(), request.captured_pages_bytes_max(), request.lockstep()},
                          std::move(start.descriptors)));
 
   const bool asked = session.StopRequested() && !session.failure().has_value();

@@ -22,6 +22,11 @@ constexpr size_t kNeverTrimmedBelow = size_t{64} << 20;
 // Pages between two reports of the first copy's progress.
 constexpr uint64_t kProgressPages = 4096;
 
+// All of them are below it.
+uint64_t FrameLimit(const FrameMap& frames) {
+  return frames.runs().empty() ? 0 : frames.runs().back().first + frames.runs().back().count;
+}
+
 }  // namespace
 
 SaveLoop::SaveLoop(GuestImage& image, SaveSession& session, SeedingPipe pipe, std::array<StagingMemory, 2> staging,
@@ -32,6 +37,7 @@ SaveLoop::SaveLoop(GuestImage& image, SaveSession& session, SeedingPipe pipe, st
       staging_(std::move(staging)),
       staging_bytes_max_(options.staging_bytes_max == 0 ? std::numeric_limits<size_t>::max()
                                                         : options.staging_bytes_max),
+      lockstep_(options.lockstep),
       now_(std::move(now)),
       writers_{CheckpointWriter(staging_[0]), CheckpointWriter(staging_[1])},
       captured_pages_(options.captured_pages_bytes_max),
@@ -121,11 +127,37 @@ absl::Status SaveLoop::WriteDirtyPages(absl::Span<const uint64_t> bitmap, Checkp
   DirtyFrames dirty(bitmap);
   while (const size_t count = dirty.Next(absl::MakeSpan(batch_))) {
     const absl::Span<uint64_t> batch = Changed(absl::MakeSpan(batch_.data(), count));
-    if (batch.empty()) continue;
-    if (absl::Status status = image_.AddTypes(batch); !status.ok()) return status;
-    if (absl::Status status = writer.Pages(batch, image_.frames()); !status.ok()) return status;
+    if (absl::Status status = WriteBatch(batch, writer); !status.ok()) return status;
   }
   return absl::OkStatus();
+}
+
+absl::Status SaveLoop::WriteBatch(absl::Span<uint64_t> frames, CheckpointWriter& writer) {
+  if (frames.empty()) return absl::OkStatus();
+  if (lockstep_) {
+    for (const uint64_t frame : frames) {
+      if (frame < written_.size()) written_[frame] = true;
+    }
+  }
+  if (absl::Status status = image_.AddTypes(frames); !status.ok()) return status;
+  return writer.Pages(frames, image_.frames());
+}
+
+absl::Status SaveLoop::WriteStandbyPages(const PageRuns& pages, CheckpointWriter& writer) {
+  // What was captured last says what the standby's memory was given, not what it holds by now: these pages go out
+  // unasked, also those that this guest has written to and that were left out as unchanged.
+  size_t filled = 0;
+  for (const PageRun& run : pages) {
+    const uint64_t end = run.first_gfn + std::min<uint64_t>(run.count, written_.size());
+    for (uint64_t frame = run.first_gfn; frame < end && frame < written_.size(); ++frame) {
+      if (written_[frame] || image_.frames().Find(frame) == nullptr) continue;
+      batch_[filled++] = frame;
+      if (filled < batch_.size()) continue;
+      if (absl::Status status = WriteBatch(absl::MakeSpan(batch_), writer); !status.ok()) return status;
+      filled = 0;
+    }
+  }
+  return WriteBatch(absl::MakeSpan(batch_.data(), filled), writer);
 }
 
 absl::Span<uint64_t> SaveLoop::Changed(absl::Span<uint64_t> frames) {
@@ -178,27 +210,43 @@ absl::StatusOr<SaveSession::Copied> SaveLoop::CopySuspended(size_t file) {
   unchanged_ = 0;
   const absl::Duration begun = now_();
   if (absl::Status status = image_.CheckMemoryMap(); !status.ok()) return status;
+  if (lockstep_ && session_.epoch() > 1) {
+    const absl::StatusOr<absl::Span<const char>> attachments = image_.ReadAttachments();
+    if (!attachments.ok()) return attachments.status();
+    if (absl::Status status = writer.Record(stream_format::kAttachments, *attachments); !status.ok()) return status;
+  }
   const absl::StatusOr<absl::Span<const uint64_t>> bitmap =
       reset_tracking_ ? image_.TakeDirty(/*final=*/true) : image_.LookAtDirty();
   if (!bitmap.ok()) return bitmap.status();
   const absl::Duration bitmap_taken = now_();
+  if (lockstep_) written_.assign(FrameLimit(image_.frames()), false);
   if (absl::Status status = WriteDirtyPages(*bitmap, writer); !status.ok()) return status;
   const absl::Duration pages_copied = now_();
   const absl::StatusOr<GuestImage::State> state = image_.ReadState();
   if (!state.ok()) return state.status();
+  const absl::Duration state_read = now_();
+  // Waited for last: the standby is suspended at the same time.
+  const absl::StatusOr<PageRuns> standby_pages = session_.StandbyPages();
+  if (!standby_pages.ok()) return standby_pages.status();
+  const absl::Duration standby_pages_known = now_();
+  const uint64_t own_pages = writer.page_count();
+  if (absl::Status status = WriteStandbyPages(*standby_pages, writer); !status.ok()) return status;
+  const absl::Duration standby_pages_copied = now_();
   absl::Status status = writer.Tsc(state->tsc);
   if (status.ok()) status = writer.Record(stream_format::kHvmContext, state->hvm_context);
   if (status.ok()) status = writer.HvmParams(state->hvm_params);
   if (status.ok()) status = writer.EndCheckpoint();
   if (!status.ok()) return status;
   copied.dirty_bitmap = bitmap_taken - begun;
-  copied.page_copy = pages_copied - bitmap_taken;
-  copied.vcpu_state = now_() - pages_copied;
+  copied.page_copy = pages_copied - bitmap_taken + (standby_pages_copied - standby_pages_known);
+  copied.standby_wait = standby_pages_known - state_read;
+  copied.vcpu_state = state_read - pages_copied + (now_() - standby_pages_copied);
   copied.length = writer.length();
   if (copied.length > staging_bytes_max_) ++oversized_;
   copied.oversized = oversized_;
   copied.unchanged_pages = unchanged_;
-  copied.dirty_pages = writer.page_count() + copied.unchanged_pages;
+  copied.standby_pages = writer.page_count() - own_pages;
+  copied.dirty_pages = own_pages + copied.unchanged_pages;
   copied.captured_pages_bytes = captured_pages_.memory_bytes();
   resets_.OnTaken(reset_tracking_, copied.dirty_pages);
   return copied;

@@ -37,6 +37,8 @@ class SaveLoop {
     // host does not have it, the guest runs on and the session ends, RESOURCE_EXHAUSTED.
     size_t staging_bytes_max = 0;
     size_t captured_pages_bytes_max = 0;  // For CapturedPages.
+    // The standby may run along: each checkpoint but the first begins with the guest's attachments.
+    bool lockstep = false;
   };
   // All outlive it. `now` is monotonic time.
   SaveLoop(GuestImage& image, SaveSession& session, SeedingPipe pipe, std::array<StagingMemory, 2> staging,
@@ -53,6 +55,9 @@ class SaveLoop {
   absl::Status WriteDirtyPages(absl::Span<const uint64_t> bitmap, CheckpointWriter& writer);
   // Of these frames, in place: those that are not as they were captured last.
   absl::Span<uint64_t> Changed(absl::Span<uint64_t> frames);
+  absl::Status WriteBatch(absl::Span<uint64_t> frames, CheckpointWriter& writer);
+  // Those of `pages` that are not in the checkpoint yet.
+  absl::Status WriteStandbyPages(const PageRuns& pages, CheckpointWriter& writer);
   // What `checkpoint` has of each page is what was captured last.
   void KeepCaptured(absl::Span<const char> checkpoint);
   absl::Status ReportProgress(uint32_t round, const CheckpointWriter& writer, uint64_t pages_left);
@@ -65,12 +70,14 @@ class SaveLoop {
   std::optional<SeedingPipe> pipe_;
   std::array<StagingMemory, 2> staging_;
   const size_t staging_bytes_max_;
+  const bool lockstep_;
   const std::function<absl::Duration()> now_;
   std::array<CheckpointWriter, 2> writers_;
   TrackingResets resets_;
   bool reset_tracking_ = true;  // At the next checkpoint.
   CapturedPages captured_pages_;
   std::vector<uint64_t> batch_;
+  std::vector<bool> written_;  // In lockstep: the frames in the checkpoint under way.
   uint64_t unchanged_ = 0;  // Dirty pages that the checkpoint under way does without.
   uint64_t oversized_ = 0;
 };

@@ -58,7 +58,9 @@ class SaveLoopTest : public testing::Test, public SuspendableGuest, public Guest
                                       [this] { return session_->StopRequested(); }),
                     {*StagingMemory::New(UniqueFd(dup(files_[0].get())), limit),
                      *StagingMemory::New(UniqueFd(dup(files_[1].get())), limit)},
-                    {.staging_bytes_max = staging_bytes_max, .captured_pages_bytes_max = captured_pages_bytes_max_},
+                    {.staging_bytes_max = staging_bytes_max,
+                     .captured_pages_bytes_max = captured_pages_bytes_max_,
+                     .lockstep = standby_writes_ != nullptr},
                     [this] { return now_ += absl::Milliseconds(1); });
       loop.Run([this] {
         EXPECT_EQ(session_->epoch(), 0);
@@ -106,16 +108,27 @@ class SaveLoopTest : public testing::Test, public SuspendableGuest, public Guest
       message.mutable_stop();
     } else {
       message.mutable_begin_checkpoint()->set_epoch(session_->epoch() + 1);
+      message.mutable_begin_checkpoint()->set_with_standby_pages(standby_writes_ != nullptr);
     }
     EXPECT_TRUE(agent_->Send(message).ok());
     if (after_resume_) {
       after_resume_();
+      if (standby_writes_ && message.has_begin_checkpoint()) SendStandbyPages(standby_writes_());
       return absl::OkStatus();
     }
     Dirty(10, dirty_pages_);
     const uint64_t epoch = session_->epoch();
     for (const size_t page : changes_[epoch]) memory_[page * kPageBytes] = static_cast<char>('0' + epoch - 1);
     return absl::OkStatus();
+  }
+  void SendStandbyPages(const PageRuns& runs) {
+    AgentToHelper message;
+    message.mutable_standby_pages()->set_epoch(session_->epoch() + 1);
+    message.mutable_standby_pages()->set_run_count(runs.size());
+    const UniqueFd file(memfd_create("standby", 0));
+    const ssize_t bytes = static_cast<ssize_t>(runs.size() * sizeof(PageRun));
+    EXPECT_EQ(write(file.get(), runs.data(), static_cast<size_t>(bytes)), bytes);
+    EXPECT_TRUE(agent_->Send(message, {file.get()}).ok());
   }
   int event_descriptor() const override { return events_.get(); }
   absl::Status CheckAlive() override { return absl::OkStatus(); }
@@ -162,6 +175,11 @@ class SaveLoopTest : public testing::Test, public SuspendableGuest, public Guest
     return state;
   }
 
+  absl::StatusOr<absl::Span<const char>> ReadAttachments() override {
+    EXPECT_TRUE(suspended_);
+    return absl::MakeConstSpan("grants", 6);
+  }
+
   std::pair<UniqueFd, UniqueFd> sockets_ = *NewPacketSocketPair();
   std::unique_ptr<AgentEnd> agent_ = std::make_unique<AgentEnd>(std::move(sockets_.first));
   std::unique_ptr<HelperEnd> helper_ = std::make_unique<HelperEnd>(std::move(sockets_.second));
@@ -179,6 +197,7 @@ class SaveLoopTest : public testing::Test, public SuspendableGuest, public Guest
   uint64_t map_changes_at_ = 0;
   size_t dirty_pages_ = 7;
   size_t captured_pages_bytes_max_ = 0;
+  std::function<PageRuns()> standby_writes_;         // The standby runs along, and has written to these.
   std::function<void()> after_resume_;               // Instead of what else the guest does between checkpoints.
   std::map<uint64_t, std::vector<size_t>> changes_;  // After the checkpoint of that epoch.
   int looks_ = 0;
@@ -300,6 +319,91 @@ TEST_F(SaveLoopTest, WhoeverAppliesEveryCheckpointHasTheGuestsMemoryHoweverLittl
   }
   EXPECT_GT(unchanged, dirty / 20) << "the test shall try it";
   EXPECT_LT(unchanged, dirty / 2);
+}
+
+// A standby that runs along writes to its own memory between checkpoints; its primary is told where.
+class SaveLoopLockstepTest : public SaveLoopTest {
+ protected:
+  // How often the standby's memory was not the guest's after a checkpoint.
+  int RunAlong(bool tell) {
+    checkpoints_ = 100;
+    captured_pages_bytes_max_ = 20 * kPageBytes;
+    std::mt19937 random(20261122);
+    const auto below = [&random](size_t bound) { return random() % bound; };
+    // Some pages more often than others; with few values, so that they often are what they were.
+    const auto some_page = [below] { return below(2) == 0 ? below(15) : below(kPages); };
+    std::string standby;
+    int differed = 0;
+    after_resume_ = [&] {
+      const uint64_t epoch = session_->epoch();
+      if (epoch == 1) {
+        standby = memory_;
+      } else {
+        std::string& staged = staged_[epoch];
+        RecordScanner scanner(RecordScanner::Checkpoint::kLater);
+        size_t length = 0;
+        while (!scanner.complete() && length < staged.size()) {
+          ASSERT_TRUE(scanner.Feed(absl::string_view(staged).substr(length, 8)).ok());
+          length += 8;
+        }
+        std::vector<bool> seen(kPages);
+        ForEachWrittenPage(absl::MakeConstSpan(staged.data(), length), [&](uint64_t entry, const char* page) {
+          EXPECT_FALSE(seen[entry]) << "page " << entry << " twice";
+          seen[entry] = true;
+          standby.replace(entry * kPageBytes, kPageBytes, page, kPageBytes);
+        });
+        if (standby != memory_) ++differed;
+      }
+      for (size_t writes = below(40); writes > 0; --writes) {
+        const size_t page = some_page();
+        Dirty(page, 1);
+        memory_[page * kPageBytes + below(2)] = static_cast<char>('a' + below(2));
+      }
+    };
+    standby_writes_ = [&] {
+      std::vector<bool> written(kPages + 70);
+      for (size_t writes = below(40); writes > 0; --writes) {
+        const size_t page = some_page();
+        standby[page * kPageBytes + below(2)] = static_cast<char>('s' + below(2));
+        written[page] = true;
+      }
+      // Where the guest has nothing: shared info, grant frames.
+      written[kPages + below(70)] = true;
+      std::vector<uint64_t> pages;
+      for (size_t page = 0; page < written.size(); ++page) {
+        if (written[page]) pages.push_back(page);
+      }
+      return tell ? PageRunsOf(pages) : PageRuns();
+    };
+    Run();
+    EXPECT_FALSE(session_->failure().has_value());
+    const std::vector<helper::v1::Captured> captured = AllCaptured();
+    EXPECT_EQ(captured.size(), 100);
+    uint64_t unchanged = 0, standby_pages = 0;
+    for (const helper::v1::Captured& each : captured) {
+      unchanged += each.unchanged_pages();
+      standby_pages += each.standby_pages();
+    }
+    EXPECT_GT(unchanged, 100) << "the test shall try it";
+    EXPECT_EQ(standby_pages > 100, tell);
+    return differed;
+  }
+};
+
+TEST_F(SaveLoopLockstepTest, AStandbyThatWritesToItsOwnMemoryHasTheGuestsAfterEachCheckpoint) {
+  EXPECT_EQ(RunAlong(/*tell=*/true), 0);
+}
+
+TEST_F(SaveLoopLockstepTest, AndHasItNotWhereThePrimaryIsNotTold) { EXPECT_GT(RunAlong(/*tell=*/false), 50); }
+
+TEST_F(SaveLoopLockstepTest, PagesThatComeInNoOrderEndTheSessionAndTheGuestRuns) {
+  standby_writes_ = [] { return PageRuns{{5, 2}, {3, 1}}; };
+  after_resume_ = [] {};
+  Run();
+  ASSERT_TRUE(session_->failure().has_value());
+  EXPECT_EQ(session_->failure()->kind(), Failed::PROTOCOL);
+  EXPECT_EQ(AllCaptured().size(), 1);
+  EXPECT_FALSE(suspended_);
 }
 
 TEST_F(SaveLoopTest, AMemoryMapThatHasChangedIsNotCopied) {

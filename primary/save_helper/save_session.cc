@@ -1,6 +1,10 @@
 #include "primary/save_helper/save_session.h"
 
+#include <errno.h>
 #include <poll.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
@@ -14,6 +18,9 @@ namespace {
 using helper::v1::AgentToHelper;
 using helper::v1::Failed;
 using helper::v1::HelperToAgent;
+
+// A guest whose pages are written to one here, one there has half as many runs as pages: enough for 64 GiB.
+constexpr uint64_t kRunsMax = uint64_t{8} << 20;
 
 uint64_t Microseconds(absl::Duration duration) {
   return static_cast<uint64_t>(std::max<int64_t>(absl::ToInt64Microseconds(duration), 0));
@@ -40,6 +47,7 @@ bool SaveSession::Suspend() {
   // What the agent may have sent since it asked for this checkpoint is found when its permit is waited for.
   if (stop_ || signal_.requested()) return false;
   ++epoch_;
+  permitted_ = false;
   requested_at_ = now_();
   const absl::StatusOr<SuspendableGuest::SuspendTimes> times = guest_.Suspend(options_.suspend_timeout);
   if (!times.ok()) {
@@ -77,6 +85,7 @@ bool SaveSession::Resume(const Copied& copied) {
   captured.set_length(copied.length);
   captured.set_dirty_pages(copied.dirty_pages);
   captured.set_unchanged_pages(copied.unchanged_pages);
+  captured.set_standby_pages(copied.standby_pages);
   captured.set_captured_pages_bytes(copied.captured_pages_bytes);
   captured.set_oversized_checkpoints(copied.oversized);
   captured.set_pause_us(Microseconds(running_at - requested_at_));
@@ -88,6 +97,7 @@ bool SaveSession::Resume(const Copied& copied) {
   parts.set_page_copy_us(Microseconds(copied.page_copy));
   parts.set_vcpu_state_us(Microseconds(copied.vcpu_state));
   parts.set_permit_wait_us(Microseconds(resume_at - copied_at));
+  parts.set_standby_wait_us(Microseconds(copied.standby_wait));
   parts.set_resume_us(Microseconds(running_at - resume_at));
   parts.set_finish_resume_us(Microseconds(finish_resume_));
   return true;
@@ -116,28 +126,72 @@ bool SaveSession::Deliver() {
 
 bool SaveSession::StopRequested() {
   while (!stop_ && !signal_.requested()) {
-    const std::optional<AgentToHelper> message = TakeMessage();
-    if (!message.has_value()) return stop_;
-    if (!stop_) Fail(Failed::PROTOCOL, absl::StrCat("unexpected message ", message->body_case(), " from the agent"));
+    const std::optional<HelperEnd::Received> received = TakeMessage();
+    if (!received.has_value()) return stop_;
+    if (!stop_) {
+      Fail(Failed::PROTOCOL, absl::StrCat("unexpected message ", received->message.body_case(), " from the agent"));
+    }
   }
   return true;
 }
 
 bool SaveSession::WaitForPermit() {
-  const absl::Duration deadline = suspended_at_ + options_.resume_timeout;
-  while (WaitForEvent(deadline, /*watch_guest=*/false).has_value()) {
-    const std::optional<AgentToHelper> message = TakeMessage();
-    if (stop_ || signal_.requested()) return false;
-    if (!message.has_value()) continue;
-    if (message->permit_resume().epoch() == epoch_) return true;
-    Fail(Failed::PROTOCOL, absl::StrCat("expected PermitResume for epoch ", epoch_, ", the agent sent message ",
-                                        message->body_case(), " (epoch ", message->permit_resume().epoch(), ")"));
-    return false;
+  return TakeUntil([this] { return permitted_; }, "permit the resume");
+}
+
+absl::StatusOr<PageRuns> SaveSession::StandbyPages() {
+  if (!with_standby_pages_) return PageRuns();
+  if (!TakeUntil([this] { return standby_pages_.has_value(); }, "say which pages the standby has written to")) {
+    return absl::CancelledError("the session ends");
   }
-  Fail(Failed::RESUME_TIMEOUT,
-       absl::StrCat("epoch ", epoch_, ": the agent did not permit the resume within ",
-                    absl::FormatDuration(options_.resume_timeout), "; the guest was resumed without a checkpoint"));
-  return false;
+  with_standby_pages_ = false;
+  return *std::exchange(standby_pages_, std::nullopt);
+}
+
+bool SaveSession::TakeUntil(const std::function<bool()>& enough, const char* missing) {
+  const absl::Duration deadline = suspended_at_ + options_.resume_timeout;
+  while (!enough()) {
+    if (!WaitForEvent(deadline, /*watch_guest=*/false).has_value()) {
+      Fail(Failed::RESUME_TIMEOUT,
+           absl::StrCat("epoch ", epoch_, ": the agent did not ", missing, " within ",
+                        absl::FormatDuration(options_.resume_timeout), "; the guest was resumed without a checkpoint"));
+      return false;
+    }
+    const std::optional<HelperEnd::Received> received = TakeMessage();
+    if (stop_ || signal_.requested()) return false;
+    if (!received.has_value()) continue;
+    const AgentToHelper& message = received->message;
+    if (message.permit_resume().epoch() == epoch_ && !permitted_) {
+      permitted_ = true;
+    } else if (message.standby_pages().epoch() == epoch_ && with_standby_pages_ && !standby_pages_.has_value()) {
+      if (!TakeStandbyPages(message.standby_pages(), received->descriptors)) return false;
+    } else {
+      Fail(Failed::PROTOCOL,
+           absl::StrCat("expected PermitResume for epoch ", epoch_, ", the agent sent message ", message.body_case(),
+                        " (epoch ", message.permit_resume().epoch() + message.standby_pages().epoch(), ")"));
+      return false;
+    }
+  }
+  return true;
+}
+
+bool SaveSession::TakeStandbyPages(const helper::v1::StandbyPages& message, const std::vector<UniqueFd>& descriptors) {
+  static_assert(sizeof(PageRun) == 2 * sizeof(uint64_t));
+  const auto refuse = [this](const std::string& what) {
+    Fail(Failed::PROTOCOL, absl::StrCat("epoch ", epoch_, ": the standby's pages ", what));
+    return false;
+  };
+  if (message.run_count() > kRunsMax) return refuse(absl::StrCat("come in ", message.run_count(), " runs"));
+  PageRuns runs(message.run_count());
+  const size_t bytes = runs.size() * sizeof(PageRun);
+  if (bytes > 0) {
+    if (descriptors.size() != 1) return refuse("come without their file");
+    const ssize_t got = pread(descriptors[0].get(), runs.data(), bytes, 0);
+    if (got != static_cast<ssize_t>(bytes)) return refuse(absl::StrCat("can't be read: ", strerror(errno)));
+  }
+  if (!ValidPageRuns(runs, UINT64_MAX)) return refuse("are not in ascending, disjoint runs");
+  standby_pages_ = std::move(runs);
+  return true;
 }
 
 bool SaveSession::NextEpoch() {
@@ -150,12 +204,17 @@ bool SaveSession::NextEpoch() {
       }
       continue;
     }
-    const std::optional<AgentToHelper> message = TakeMessage();
+    const std::optional<HelperEnd::Received> received = TakeMessage();
     if (stop_ || signal_.requested()) return false;
-    if (!message.has_value()) continue;
-    if (message->begin_checkpoint().epoch() == epoch_ + 1) return true;
+    if (!received.has_value()) continue;
+    const helper::v1::BeginCheckpoint& begin = received->message.begin_checkpoint();
+    if (begin.epoch() == epoch_ + 1) {
+      with_standby_pages_ = begin.with_standby_pages();
+      standby_pages_.reset();
+      return true;
+    }
     Fail(Failed::PROTOCOL, absl::StrCat("expected BeginCheckpoint for epoch ", epoch_ + 1, ", the agent sent message ",
-                                        message->body_case()));
+                                        received->message.body_case()));
     return false;
   }
 }
@@ -179,10 +238,10 @@ std::optional<SaveSession::Event> SaveSession::WaitForEvent(absl::Duration deadl
   }
 }
 
-std::optional<AgentToHelper> SaveSession::TakeMessage() {
+std::optional<HelperEnd::Received> SaveSession::TakeMessage() {
   absl::StatusOr<HelperEnd::Received> received = agent_.Receive(absl::ZeroDuration());
   if (received.ok()) {
-    if (!received->message.has_stop()) return std::move(received->message);
+    if (!received->message.has_stop()) return *std::move(received);
     stop_ = true;
   } else if (absl::IsUnavailable(received.status())) {
     stop_ = true;

@@ -6,10 +6,12 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "common/process/helper_channel.h"
+#include "common/stream/page_runs.h"
 #include "primary/save_helper/stop_signal.h"
 #include "primary/save_helper/suspendable_guest.h"
 #include "proto/helper/v1/helper.pb.h"
@@ -34,6 +36,8 @@ class SaveSession {
     // That the guest has written to, and those of them that the copy does without (CapturedPages).
     uint64_t dirty_pages = 0;
     uint64_t unchanged_pages = 0;
+    // In the copy beside those, because the standby has written to them.
+    uint64_t standby_pages = 0;
     // In use for that.
     uint64_t captured_pages_bytes = 0;
     // Copies so far that were larger than the staging files are to be.
@@ -41,6 +45,7 @@ class SaveSession {
     absl::Duration dirty_bitmap;
     absl::Duration page_copy;
     absl::Duration vcpu_state;
+    absl::Duration standby_wait;
   };
 
   // Checkpoints are staged in two files in turn.
@@ -53,6 +58,9 @@ class SaveSession {
   // Of the first copy, round 0 is the one under way.
   bool Progress(uint32_t round, uint64_t pages_written, uint64_t pages_left);
   bool Suspend();
+  // Between Suspend and Resume: the pages that the standby has written to, waited for as long as for the permit; none
+  // where the standby does not run along. CANCELLED: the session ends, failure() says why.
+  absl::StatusOr<PageRuns> StandbyPages();
   // Waits for the agent's permit first.
   bool Resume(const Copied& copied);
   // The copy failed.
@@ -76,12 +84,15 @@ class SaveSession {
  private:
   void Fail(helper::v1::Failed::Kind kind, const std::string& reason);
   bool WaitForPermit();
+  // Takes what the agent says about the checkpoint under way until `enough`. False: the session ends.
+  bool TakeUntil(const std::function<bool()>& enough, const char* missing);
+  bool TakeStandbyPages(const helper::v1::StandbyPages& message, const std::vector<UniqueFd>& descriptors);
   enum class Event { kAgentOrSignal, kGuest };
   // Waits for the agent, a signal, or (if `watch_guest`) the guest, until `deadline`. None: deadline passed, and
   // nothing is there.
   std::optional<Event> WaitForEvent(absl::Duration deadline, bool watch_guest);
   // Takes one message if there is one; Stop and the end of file set stop_.
-  std::optional<helper::v1::AgentToHelper> TakeMessage();
+  std::optional<HelperEnd::Received> TakeMessage();
 
   HelperEnd& agent_;
   SuspendableGuest& guest_;
@@ -96,6 +107,9 @@ class SaveSession {
   absl::Duration requested_at_;
   absl::Duration suspended_at_;
   absl::Duration acknowledge_;
+  bool with_standby_pages_ = false;
+  std::optional<PageRuns> standby_pages_;
+  bool permitted_ = false;
   helper::v1::HelperToAgent captured_;
   absl::Duration finish_resume_;  // Of the one before.
 };

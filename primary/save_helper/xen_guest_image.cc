@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/attachments/event_ports.h"
+#include "common/attachments/frontend_nodes.h"
 #include "common/xen/control.h"
 #include "primary/save_helper/populated_frames.h"
 
@@ -66,7 +68,11 @@ absl::StatusOr<std::unique_ptr<XenGuestImage>> XenGuestImage::New(xc_interface* 
 }
 
 XenGuestImage::XenGuestImage(xc_interface* xc, ForeignMemoryHandle memory, DomainHypercalls& hypercalls)
-    : xc_(xc), memory_(std::move(memory)), hypercalls_(hypercalls), domid_(hypercalls.domid()) {
+    : xc_(xc),
+      memory_(std::move(memory)),
+      hypercalls_(hypercalls),
+      domid_(hypercalls.domid()),
+      grants_(xc, memory_.get(), domid_) {
   for (const SavedParam& param : kSavedParams) hvm_params_.push_back({param.index, 0});
 }
 
@@ -212,6 +218,30 @@ absl::StatusOr<GuestImage::State> XenGuestImage::ReadState() {
   }
   state.hvm_params = hvm_params_;
   return state;
+}
+
+absl::StatusOr<absl::Span<const char>> XenGuestImage::ReadAttachments() {
+  if (store_ == nullptr) {
+    absl::StatusOr<std::unique_ptr<Xenstore>> store = Xenstore::Open();
+    if (!store.ok()) return store.status();
+    const absl::StatusOr<Xenstore::WatchId> watch = (*store)->Watch(
+        XenstoreDomainPath(domid_) + "/device/vif", [this](const std::string&) { frontends_changed_ = true; });
+    if (!watch.ok()) return watch.status();
+    store_ = *std::move(store);
+  }
+  if (absl::Status status = store_->DispatchWatches(); !status.ok()) return status;
+  if (frontends_changed_) {
+    if (absl::Status status = ReadFrontends(*store_, domid_, attachments_); !status.ok()) return status;
+    frontends_changed_ = false;
+  }
+  if (absl::Status status = ReadEventPorts(xc_, domid_, attachments_); !status.ok()) return status;
+  if (absl::Status status = grants_.Read(attachments_); !status.ok()) return status;
+  if (!attachments_.SerializeToString(&attachments_bytes_) ||
+      attachments_bytes_.size() > stream_format::kAttachmentsBytesMax) {
+    return absl::InternalError(
+        absl::StrCat("domain ", domid_, ": its attachments take ", attachments_bytes_.size(), " bytes"));
+  }
+  return absl::MakeConstSpan(attachments_bytes_);
 }
 
 }  // namespace romulus

@@ -3,9 +3,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "common/attachments/grant_table.h"
 #include "common/xen/handles.h"
+#include "common/xen/xenstore.h"
 #include "primary/save_helper/domain_hypercalls.h"
 #include "primary/save_helper/guest_image.h"
 
@@ -49,6 +52,9 @@ class XenGuestImage final : public GuestImage {
   absl::Status CheckMemoryMap() override;
   absl::Status PrepareState() override;
   absl::StatusOr<State> ReadState() override;
+  // The frontends' entries are read anew only after xenstored said that something below device/vif has changed: a
+  // suspended guest changes nothing.
+  absl::StatusOr<absl::Span<const char>> ReadAttachments() override;
 
  private:
   struct Mapping {
@@ -72,6 +78,11 @@ class XenGuestImage final : public GuestImage {
   // Those that the guest can't change are read once: a toolstack sets them while it builds the domain.
   std::vector<CheckpointWriter::HvmParam> hvm_params_;
   bool state_prepared_ = false;
+  GrantTable grants_;
+  std::unique_ptr<Xenstore> store_;  // From the first ReadAttachments on.
+  bool frontends_changed_ = true;
+  replication::v1::GuestAttachments attachments_;
+  std::string attachments_bytes_;
 };
 
 }  // namespace romulus

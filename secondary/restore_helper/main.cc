@@ -10,6 +10,7 @@
 #include "common/process/helper_channel.h"
 #include "proto/helper/v1/helper.pb.h"
 #include "secondary/restore_helper/agent_watch.h"
+#include "secondary/restore_helper/lockstep_restore.h"
 #include "secondary/restore_helper/restore.h"
 
 // romulus-restore-helper: feeds one standby domain from a libxc stream (proto/helper/v1). Started by romulus-secondary.
@@ -40,10 +41,16 @@ int Main(std::optional<HelperEnd>& agent_end) {
     agent_end->Send(refusal).IgnoreError();
     return 1;
   }
-  EndProcessWithAgent(*agent_end);
   TakeHeap(kHeapTaken);
-  const helper::v1::HelperToAgent outcome =
-      RestoreDomain(order->message.start_restore(), order->descriptors[0].get(), *agent_end);
+  const helper::v1::StartRestore& start = order->message.start_restore();
+  const int stream = order->descriptors[0].get();
+  helper::v1::HelperToAgent outcome;
+  if (start.lockstep()) {
+    outcome = RestoreInLockstep(start, stream, *agent_end);
+  } else {
+    EndProcessWithAgent(*agent_end);
+    outcome = RestoreDomain(start, stream, *agent_end);
+  }
   if (!agent_end->Send(outcome).ok()) return 1;
   return outcome.has_complete() ? 0 : 1;
 }

@@ -164,9 +164,9 @@ absl::Status WriteRunningNodes(Xenstore& store, const StandbyDomainIds& ids, con
     NodeWriter node(transaction, "");
     const std::string path = XenstoreDomainPath(ids.domid);
     node.Value(absl::StrCat(path, "/name"), domain.name())
-        .Value(absl::StrCat("/vm/", FormatUuid(domain.uuid()), "/name"), domain.name())
-        .Value(absl::StrCat(path, "/store/ring-ref"), absl::StrCat(store_mfn))
-        .Value(absl::StrCat(path, "/console/ring-ref"), absl::StrCat(console_mfn));
+        .Value(absl::StrCat("/vm/", FormatUuid(domain.uuid()), "/name"), domain.name());
+    if (store_mfn != 0) node.Value(absl::StrCat(path, "/store/ring-ref"), absl::StrCat(store_mfn));
+    if (console_mfn != 0) node.Value(absl::StrCat(path, "/console/ring-ref"), absl::StrCat(console_mfn));
     if (!node.status().ok()) return node.status();
     return UnmarkStandby(transaction, ids.domid);
   });

@@ -33,6 +33,9 @@ std::string LibxlPath(uint32_t domid);
 std::string StandbyStatePath(uint32_t domid);
 inline constexpr char kStateStandby[] = "standby";
 inline constexpr char kStateRestored[] = "restored";
+// It runs along (lockstep), or is suspended with its own state: a whole copy, but not the guest while its primary
+// lives.
+inline constexpr char kStateLockstep[] = "lockstep";
 
 // Describes the domain as libxl does between xc_domain_create and the start of a restored guest (libxl_create.c,
 // libxl__domain_make, and libxl_dom.c, libxl__build_post, both 4.17), all but what only a finished restore knows.
@@ -43,8 +46,9 @@ absl::Status WriteStandbyNodes(Xenstore& store, const StandbyDomainIds& ids,
 // The standby's domain holds the whole last checkpoint from now on.
 absl::Status MarkRestored(Xenstore& store, uint32_t domid);
 
-// What only a finished restore knows, and the guest's own name; takes the standby's mark away. One transaction. Not
-// needed for the guest to run: it finds its rings by itself, and xenconsoled connects when `console/ring-ref` comes.
+// What only a finished restore knows (0: it is there already), and the guest's own name; takes the standby's mark away.
+// One transaction. Not needed for the guest to run: it finds its rings by itself, and xenconsoled connects when
+// `console/ring-ref` comes.
 absl::Status WriteRunningNodes(Xenstore& store, const StandbyDomainIds& ids,
                                const replication::v1::DomainDescription& domain, uint64_t store_mfn,
                                uint64_t console_mfn);

@@ -5,7 +5,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "common/attachments/attachments_record.h"
 #include "common/base/log.h"
+#include "common/base/memory_file.h"
+#include "common/stream/page_runs.h"
 
 namespace romulus {
 namespace {
@@ -34,12 +37,13 @@ void HelperCheckpointTarget::PostToLoop(std::function<void()> task) {
 
 void HelperCheckpointTarget::Prepare(const replication::v1::DomainDescription& domain, bool lockstep,
                                      CheckpointTarget::Observer* observer) {
-  ROMULUS_CHECK(!lockstep);
   ROMULUS_CHECK(phase_ == Phase::kIdle);
   phase_ = Phase::kPreparing;
   observer_ = observer;
-  worker_.Post([this, domain] {
-    absl::StatusOr<std::unique_ptr<StandbyGuest>> guest = options_.create_guest(domain);
+  domain_ = domain;
+  lockstep_ = lockstep;
+  worker_.Post([this, domain, lockstep] {
+    absl::StatusOr<std::unique_ptr<StandbyGuest>> guest = options_.create_guest(domain, lockstep);
     StandbyDomainIds ids;
     if (guest.ok()) {
       guest_ = *std::move(guest);
@@ -85,37 +89,75 @@ absl::Status HelperCheckpointTarget::StartHelper(const StandbyDomainIds& ids) {
   start->set_store_domid(ids.store_domid);
   start->set_console_port(ids.console_port);
   start->set_console_domid(ids.console_domid);
+  start->set_lockstep(lockstep_);
+  for (const replication::v1::Vif& vif : domain_.vifs()) start->add_vif_device_ids(vif.device_id());
   // An error ends the helper: OnExit says it.
   helper_->Send(order, {ends->reader.get()}).IgnoreError();
   return absl::OkStatus();
 }
 
-void HelperCheckpointTarget::FinishSeeding(std::string tail, AfterCheckpoint) { QueueWrite(1, std::move(tail)); }
-
-void HelperCheckpointTarget::Apply(uint64_t epoch, CheckpointBytes bytes, AfterCheckpoint) {
-  QueueWrite(epoch, std::move(bytes));
+void HelperCheckpointTarget::FinishSeeding(std::string tail, AfterCheckpoint after) {
+  Queue(1, std::move(tail), after);
 }
 
-void HelperCheckpointTarget::Suspend(uint64_t) { ROMULUS_CHECK(false); }
+void HelperCheckpointTarget::Apply(uint64_t epoch, CheckpointBytes bytes, AfterCheckpoint after) {
+  Queue(epoch, std::move(bytes), after);
+}
 
-void HelperCheckpointTarget::Freeze() {}
-
-void HelperCheckpointTarget::QueueWrite(uint64_t epoch, CheckpointBytes bytes) {
+void HelperCheckpointTarget::Queue(uint64_t epoch, CheckpointBytes bytes, AfterCheckpoint after) {
   if (phase_ == Phase::kBroken) return;
   ROMULUS_CHECK(phase_ == Phase::kReceiving);
+  ROMULUS_CHECK(lockstep_ || after == AfterCheckpoint::kWait);
+  ROMULUS_CHECK(along_ == Along::kNot || along_ == Along::kSuspended);
+  const absl::StatusOr<AttachmentsRecord> attachments = FindAttachments(bytes);
+  if (!attachments.ok()) return helper_->Terminate(attachments.status());
+  if (!lockstep_) return QueueWrite(epoch, std::move(bytes), attachments->length);
+  // Before the checkpoint: the helper asks no more.
+  helper::v1::AgentToHelper order;
+  order.mutable_after_checkpoint()->set_ordinal(epoch);
+  order.mutable_after_checkpoint()->set_run(after == AfterCheckpoint::kRun);
+  order.mutable_after_checkpoint()->set_attachments_bytes(attachments->body.size());
+  UniqueFd file;
+  if (!attachments->body.empty()) {
+    absl::StatusOr<UniqueFd> made = NewMemoryFile("romulus-attachments", attachments->body);
+    if (!made.ok()) return helper_->Terminate(made.status());
+    file = *std::move(made);
+  }
+  // An error ends the helper: OnExit says it.
+  (void)(file.valid() ? helper_->Send(order, {file.get()}) : helper_->Send(order));
+  along_ = after == AfterCheckpoint::kRun ? Along::kStarting : Along::kNot;
+  QueueWrite(epoch, std::move(bytes), attachments->length);
+}
+
+void HelperCheckpointTarget::QueueWrite(uint64_t epoch, CheckpointBytes bytes, size_t skip) {
   // Shared because a task has to be copyable; its memory is free again as soon as the helper has it.
-  worker_.Post([this, epoch, held = std::make_shared<CheckpointBytes>(std::move(bytes)), pipe = pipe_] {
+  worker_.Post([this, epoch, skip, held = std::make_shared<CheckpointBytes>(std::move(bytes)), pipe = pipe_] {
     const CheckpointBytes bytes = std::move(*held);
     if (write_failed_) return;
-    if (absl::Status status = pipe->Write(bytes.pieces()); !status.ok()) {
+    const absl::Status status =
+        skip == 0 ? pipe->Write(bytes.pieces()) : pipe->Write(WithoutPrefix(bytes.pieces(), skip));
+    if (!status.ok()) {
       write_failed_ = true;
       PostToLoop([this, status] { OnWriteFailed(status); });
       return;
     }
-    PostToLoop([this, epoch] {
-      if (phase_ == Phase::kReceiving || phase_ == Phase::kRestoring) observer_->OnApplied(epoch);
-    });
+    PostToLoop([this, epoch] { OnWritten(epoch); });
   });
+}
+
+void HelperCheckpointTarget::OnWritten(uint64_t epoch) {
+  applied_ = epoch;
+  if (phase_ != Phase::kReceiving && phase_ != Phase::kRestoring) return;
+  observer_->OnApplied(epoch);
+  if (phase_ == Phase::kReceiving && when_applied_ != nullptr && epoch == when_applied_epoch_) {
+    std::exchange(when_applied_, nullptr)();
+  }
+}
+
+void HelperCheckpointTarget::WhenApplied(uint64_t epoch, std::function<void()> then) {
+  if (applied_ == epoch) return then();
+  when_applied_epoch_ = epoch;
+  when_applied_ = std::move(then);
 }
 
 void HelperCheckpointTarget::OnWriteFailed(const absl::Status& status) {
@@ -123,8 +165,72 @@ void HelperCheckpointTarget::OnWriteFailed(const absl::Status& status) {
   if (helper_ != nullptr) helper_->Terminate(status);
 }
 
-void HelperCheckpointTarget::OnMessage(const helper::v1::HelperToAgent&) {
+void HelperCheckpointTarget::OnMessage(const helper::v1::HelperToAgent& message) {
   // CheckpointReached: libxc has read a checkpoint. Nothing waits for it: what is in the pipe will be applied.
+  if (phase_ != Phase::kReceiving) return;
+  if (message.has_standby_running()) {
+    OnStandbyRunning(message.standby_running());
+  } else if (message.has_standby_suspended()) {
+    OnStandbySuspended(message.standby_suspended());
+  } else if (message.has_lockstep_refused()) {
+    OnLockstepRefused(message.lockstep_refused());
+  }
+}
+
+void HelperCheckpointTarget::BreakOff(const std::string& what) {
+  helper_->Terminate(absl::UnavailableError(absl::StrCat("the restore helper ", what)));
+}
+
+void HelperCheckpointTarget::OnStandbyRunning(const helper::v1::StandbyRunning& running) {
+  const uint64_t epoch = running.ordinal();
+  if (along_ != Along::kStarting || epoch < applied_) return BreakOff("says that the guest runs, out of turn");
+  WhenApplied(epoch, [this, epoch] {
+    along_ = Along::kRunning;
+    if (!frozen_) observer_->OnRunning(epoch);
+  });
+}
+
+void HelperCheckpointTarget::OnLockstepRefused(const helper::v1::LockstepRefused& refused) {
+  const uint64_t epoch = refused.ordinal();
+  if (along_ != Along::kStarting || epoch < applied_) return BreakOff("refuses to run the guest, out of turn");
+  const absl::Status why =
+      refused.for_good() ? absl::FailedPreconditionError(refused.reason()) : absl::UnavailableError(refused.reason());
+  WhenApplied(epoch, [this, epoch, why] {
+    along_ = Along::kNot;
+    if (!frozen_) observer_->OnLockstepRefused(epoch, why);
+  });
+}
+
+void HelperCheckpointTarget::Suspend(uint64_t epoch) {
+  if (phase_ == Phase::kBroken || frozen_) return;
+  ROMULUS_CHECK(phase_ == Phase::kReceiving && along_ == Along::kRunning && epoch == applied_ + 1);
+  along_ = Along::kSuspending;
+  suspend_epoch_ = epoch;
+  dirty_.clear();
+  helper::v1::AgentToHelper order;
+  order.mutable_suspend_standby();
+  helper_->Send(order).IgnoreError();
+}
+
+void HelperCheckpointTarget::OnStandbySuspended(const helper::v1::StandbySuspended& suspended) {
+  if (along_ != Along::kSuspending) return BreakOff("says that the guest is suspended, out of turn");
+  for (const helper::v1::StandbySuspended::Run& run : suspended.runs()) {
+    dirty_.push_back({run.first_gfn(), run.count()});
+  }
+  // In order, they can't be more than there are page frames.
+  if (dirty_.size() > domain_.gpfn_count()) return BreakOff("gives more runs of pages than there are pages");
+  if (suspended.more()) return;
+  if (!ValidPageRuns(dirty_, domain_.gpfn_count())) return BreakOff("gives runs of pages that make no sense");
+  along_ = Along::kSuspended;
+  observer_->OnSuspended(suspend_epoch_, std::exchange(dirty_, {}));
+}
+
+void HelperCheckpointTarget::Freeze() {
+  if (phase_ != Phase::kReceiving || !lockstep_ || frozen_) return;
+  frozen_ = true;
+  helper::v1::AgentToHelper order;
+  order.mutable_freeze_standby();
+  helper_->Send(order).IgnoreError();
 }
 
 void HelperCheckpointTarget::Activate() {
@@ -136,8 +242,18 @@ void HelperCheckpointTarget::Activate() {
     });
     return;
   }
-  phase_ = Phase::kRestoring;
   activation_began_ = loop_.Now();
+  if (lockstep_) {
+    helper::v1::AgentToHelper order;
+    order.mutable_activate_standby();
+    helper_->Send(order).IgnoreError();
+  }
+  if (along_ == Along::kRunning && !frozen_) {
+    // Nothing to wait for: it runs. The helper ends by itself.
+    phase_ = Phase::kStarting;
+    return TakeOverGuest();
+  }
+  phase_ = Phase::kRestoring;
   worker_.Post([this, pipe = pipe_] {
     // The helper takes the end of the stream for "take over from the last whole checkpoint": after a failed write that
     // would not be the last committed one.
@@ -151,16 +267,25 @@ void HelperCheckpointTarget::Activate() {
 
 void HelperCheckpointTarget::OnExit(const HelperProcess::Result& result) {
   helper_.reset();
-  loop_.Cancel(timer_);
+  // Later it is the announcements'.
+  if (phase_ != Phase::kStarting && phase_ != Phase::kActive) loop_.Cancel(timer_);
   switch (phase_) {
     case Phase::kReceiving:
       phase_ = Phase::kBroken;
+      if (along_ != Along::kNot) {
+        // It may run along: nobody could suspend it any more.
+        worker_.Post([this] {
+          if (absl::Status status = guest_->Halt(); !status.ok()) LogError(status.message());
+        });
+      }
       observer_->OnBroken(result.status.ok() ? absl::UnavailableError(absl::StrCat(
                                                    "the restore helper ended before its time: ", result.evidence))
                                              : result.status);
       return;
     case Phase::kRestoring:
-      if (result.status.ok() && result.complete.has_value()) return StartGuest(*result.complete);
+      if (result.status.ok() && result.complete.has_value()) {
+        return result.complete->runs() ? TakeOverGuest() : StartGuest(*result.complete);
+      }
       phase_ = Phase::kBroken;
       observer_->OnActivated(
           result.status.ok() ? absl::InternalError("the restore helper did not complete") : result.status, {});
@@ -172,6 +297,11 @@ void HelperCheckpointTarget::OnExit(const HelperProcess::Result& result) {
       });
       return;
     case Phase::kBroken:
+      return;
+    case Phase::kStarting:
+    case Phase::kActive:
+      // Of a guest that ran along; it has gone on without its helper.
+      if (!result.status.ok()) LogWarning(result.status.message());
       return;
     default:
       ROMULUS_CHECK(false);
@@ -190,6 +320,22 @@ void HelperCheckpointTarget::StartGuest(const helper::v1::Complete& complete) {
     times.devices = loop_.Now() - began;
     times.total = times.restore + times.devices;
     if (status.ok()) guest_->Settle(complete.store_mfn(), complete.console_mfn());
+    PostToLoop([this, status, times] { OnGuestStarted(status, times); });
+  });
+}
+
+void HelperCheckpointTarget::TakeOverGuest() {
+  phase_ = Phase::kStarting;
+  ActivationTimes times_so_far;
+  times_so_far.restore = loop_.Now() - activation_began_;
+  worker_.Post([this, times_so_far] {
+    if (discarded_) return;
+    ActivationTimes times = times_so_far;
+    const absl::Duration began = loop_.Now();
+    const absl::Status status = guest_->TakeOver();
+    times.devices = loop_.Now() - began;
+    times.total = times.restore + times.devices;
+    if (status.ok()) guest_->Settle(0, 0);
     PostToLoop([this, status, times] { OnGuestStarted(status, times); });
   });
 }

@@ -22,6 +22,9 @@ namespace romulus {
 // The real CheckpointTarget: a domain on this host and a romulus-restore-helper that fills it through a pipe.
 // OnApplied(1) follows FinishSeeding.
 //
+// In lockstep the helper also suspends and resumes the guest, with its devices (secondary/restore_helper/README.md);
+// what is left for this process is the guest's place in the network, in which it has none before the activation.
+//
 // Hypercalls, xenstore and the pipe are a worker thread's, in the order of the calls, so the loop never waits for them.
 // Destruction (loop thread) leaves a paused domain behind, which FindLeftoverStandbys finds, or a running guest if it
 // was activated; it never starts one and never destroys one that runs.
@@ -58,11 +61,24 @@ class HelperCheckpointTarget final : public CheckpointTarget, private HelperProc
   void OnMessage(const helper::v1::HelperToAgent& message) override;
   void OnExit(const HelperProcess::Result& result) override;
 
+  // What the helper says of a guest that may run along.
+  void OnStandbyRunning(const helper::v1::StandbyRunning& running);
+  void OnStandbySuspended(const helper::v1::StandbySuspended& suspended);
+  void OnLockstepRefused(const helper::v1::LockstepRefused& refused);
+  void BreakOff(const std::string& what);
+  // Once `epoch` is applied, which this process may hear later than the helper's answer to it.
+  void WhenApplied(uint64_t epoch, std::function<void()> then);
+  void OnWritten(uint64_t epoch);
+
   void OnGuestCreated(absl::Status status, StandbyDomainIds ids);
   absl::Status StartHelper(const StandbyDomainIds& ids);
-  void QueueWrite(uint64_t epoch, CheckpointBytes bytes);
+  void Queue(uint64_t epoch, CheckpointBytes bytes, AfterCheckpoint after);
+  // All but the first `skip` bytes.
+  void QueueWrite(uint64_t epoch, CheckpointBytes bytes, size_t skip);
   void OnWriteFailed(const absl::Status& status);
   void StartGuest(const helper::v1::Complete& complete);
+  // The guest runs along: it becomes the guest.
+  void TakeOverGuest();
   void OnGuestStarted(absl::Status status, const ActivationTimes& times);
   void AnnounceAfter(absl::Duration delay);
   void DestroyGuest(std::function<void()> then);
@@ -77,6 +93,22 @@ class HelperCheckpointTarget final : public CheckpointTarget, private HelperProc
   std::unique_ptr<HelperProcess> helper_;
   Scheduler::TimerId timer_ = Scheduler::kNoTimer;
   absl::Duration activation_began_;
+  replication::v1::DomainDescription domain_;
+  bool lockstep_ = false;
+  enum class Along {
+    kNot,       // It waits.
+    kStarting,  // It was asked to run along.
+    kRunning,   // OnRunning came.
+    kSuspending,
+    kSuspended,  // With its own state.
+  };
+  Along along_ = Along::kNot;
+  bool frozen_ = false;
+  uint64_t suspend_epoch_ = 0;
+  PageRuns dirty_;  // Of the list that is coming in.
+  uint64_t applied_ = 0;
+  std::function<void()> when_applied_;  // When when_applied_epoch_ is.
+  uint64_t when_applied_epoch_ = 0;
   // Set before the guest may be gone: what is queued for the worker must not start it any more.
   std::atomic<bool> discarded_{false};
   const std::shared_ptr<int> alive_ = std::make_shared<int>(0);

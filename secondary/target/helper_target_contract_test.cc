@@ -14,6 +14,7 @@
 #include "common/base/unique_fd.h"
 #include "common/loop/run_until.h"
 #include "secondary/checkpoint_target_contract.h"
+#include "secondary/target/fake_standby.h"
 #include "secondary/target/helper_checkpoint_target.h"
 
 namespace romulus {
@@ -32,7 +33,7 @@ struct FakeHost {
 
 class FakeStandbyGuest final : public StandbyGuest {
  public:
-  explicit FakeStandbyGuest(FakeHost* host) : host_(*host) {
+  FakeStandbyGuest(FakeHost* host, FakeStandby* memory) : host_(*host), memory_(*memory) {
     host_.exists = true;
     ids_.domid = 7;
   }
@@ -42,18 +43,29 @@ class FakeStandbyGuest final : public StandbyGuest {
     host_.runs = true;
     return absl::OkStatus();
   }
+  absl::Status TakeOver() override {
+    if (host_.fails_to_run) return absl::InternalError("the vif's port is gone");
+    host_.runs = true;
+    return absl::OkStatus();
+  }
+  absl::Status Halt() override {
+    memory_.goes = false;
+    return absl::OkStatus();
+  }
   bool running() const override { return host_.runs; }
   void Settle(uint64_t, uint64_t) override {}
   bool AnnounceAgain() override { return true; }
   absl::Status Destroy() override {
     ROMULUS_CHECK(!host_.runs);
     host_.exists = false;
+    memory_.goes = false;
     return absl::OkStatus();
   }
   const StandbyDomainIds& ids() const override { return ids_; }
 
  private:
   FakeHost& host_;
+  FakeStandby& memory_;
   StandbyDomainIds ids_;
 };
 
@@ -65,20 +77,20 @@ class HelperTargetHarness final : public CheckpointTargetHarness {
     const std::string path = testing::TempDir() + "/standby";
     unlink(path.c_str());
     const UniqueFd file(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    ROMULUS_CHECK(file.valid() && ftruncate(file.get(), 4096) == 0);
+    ROMULUS_CHECK(file.valid() && ftruncate(file.get(), sizeof(FakeStandby)) == 0);
     setenv("ROMULUS_FAKE_STANDBY", path.c_str(), /*overwrite=*/1);
-    void* const memory = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+    void* const memory = mmap(nullptr, sizeof(FakeStandby), PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
     ROMULUS_CHECK(memory != MAP_FAILED);
-    memory_ = static_cast<const volatile uint64_t*>(memory);
+    memory_ = static_cast<FakeStandby*>(memory);
   }
 
   std::unique_ptr<CheckpointTarget> NewTarget() override {
     HelperCheckpointTarget::Options options;
     options.restore_helper = "secondary/target/fake_restore_helper";
-    options.create_guest =
-        [this](const replication::v1::DomainDescription&) -> absl::StatusOr<std::unique_ptr<StandbyGuest>> {
+    options.create_guest = [this](const replication::v1::DomainDescription&,
+                                  bool) -> absl::StatusOr<std::unique_ptr<StandbyGuest>> {
       if (host_.fails_to_create) return absl::ResourceExhaustedError("too little memory");
-      return std::make_unique<FakeStandbyGuest>(&host_);
+      return std::make_unique<FakeStandbyGuest>(&host_, memory_);
     };
     auto target = std::make_unique<HelperCheckpointTarget>(*loop_, options);
     latest_ = target.get();
@@ -105,8 +117,9 @@ class HelperTargetHarness final : public CheckpointTargetHarness {
     FakeHost host;
     HelperCheckpointTarget::Options options;
     options.restore_helper = "secondary/target/fake_restore_helper";
-    options.create_guest = [&](const replication::v1::DomainDescription&) {
-      return std::make_unique<FakeStandbyGuest>(&host);
+    FakeStandby memory{};
+    options.create_guest = [&](const replication::v1::DomainDescription&, bool) {
+      return std::make_unique<FakeStandbyGuest>(&host, &memory);
     };
     Other other;
     other.target = std::make_unique<HelperCheckpointTarget>(*loop_, options);
@@ -116,7 +129,17 @@ class HelperTargetHarness final : public CheckpointTargetHarness {
 
   bool exists() override { return host_.exists; }
   bool runs() override { return host_.runs; }
-  uint64_t page(int number) override { return memory_[number]; }
+  uint64_t page(int number) override { return memory_->pages[number]; }
+  bool knows_lockstep() const override { return true; }
+  // A guest that is started the other way goes as long as it exists.
+  bool goes() override { return memory_->goes; }
+  void WriteAlong(int page, uint64_t value) override {
+    ROMULUS_CHECK(memory_->goes);
+    memory_->pages[page] = value;
+    memory_->dirty |= uint64_t{1} << page;
+  }
+  void RefuseLockstep() override { memory_->refuses = true; }
+
   bool helper_runs() override {
     siginfo_t info{};
     while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0) {
@@ -134,7 +157,7 @@ class HelperTargetHarness final : public CheckpointTargetHarness {
  private:
   const std::unique_ptr<EventLoop> loop_;
   FakeHost host_;
-  const volatile uint64_t* memory_;
+  FakeStandby* memory_;
   HelperCheckpointTarget* latest_ = nullptr;
 };
 

@@ -37,6 +37,11 @@ absl::StatusOr<std::vector<LeftoverStandby>> FindLeftoverStandbys(xc_interface* 
     const absl::StatusOr<std::string> state = store.Read(StandbyStatePath(standby.domid));
     if (absl::IsNotFound(state.status())) continue;
     if (!state.ok()) return state.status();
+    // It ran along with the primary's guest, and is not the guest. As any standby it goes with its agent.
+    const bool lockstep = *state == kStateLockstep;
+    if (lockstep && xc_domain_pause(xc, standby.domid) != 0 && errno != ESRCH) {
+      return XenCallError("can't pause a standby that an agent has left behind", standby.domid, errno);
+    }
     const absl::StatusOr<Presence> presence = PresenceOf(xc, standby.domid);
     if (!presence.ok()) return presence.status();
     if (*presence == Presence::kRuns) {

@@ -27,6 +27,8 @@ constexpr uint32_t kEventChannelPortMax = 1023;  // libxl's default
 constexpr uint64_t kDefaultConstantKib = 1024;   // LIBXL_MAXMEM_CONSTANT
 constexpr uint64_t kNoDelayForMissedTicks = 1;   // libxl's default timer mode
 constexpr uint64_t kPageKib = 4;
+// Special pages and holes: those of a PVH guest end at 4 GiB, or behind the memory.
+constexpr uint64_t kFramesBesideMemoryMax = uint64_t{2} << 20;
 
 uint32_t NewestGrantVersion(xc_interface* xc) {
   xc_physinfo_t host{};
@@ -34,7 +36,8 @@ uint32_t NewestGrantVersion(xc_interface* xc) {
   return (host.capabilities & XEN_SYSCTL_PHYSCAP_gnttab_v2) != 0 ? 2 : 1;
 }
 
-absl::StatusOr<uint32_t> CreateDomain(xc_interface* xc, const DomainDescription& description) {
+// `domid` 0: any.
+absl::StatusOr<uint32_t> CreateDomain(xc_interface* xc, const DomainDescription& description, uint32_t domid) {
   xen_domctl_createdomain create{};
   memcpy(create.handle, description.uuid().data(), sizeof(create.handle));
   create.flags = description.create_flags();
@@ -44,9 +47,15 @@ absl::StatusOr<uint32_t> CreateDomain(xc_interface* xc, const DomainDescription&
   create.max_maptrack_frames = -1;
   create.grant_opts = XEN_DOMCTL_GRANT_version(NewestGrantVersion(xc));
   create.arch.emulation_flags = description.emulation_flags();
-  uint32_t domid = 0;
+  const uint32_t wanted = domid;
   if (xc_domain_create(xc, &domid, &create) != 0) {
     const int error = errno;
+    if (error == EEXIST && wanted != 0) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("'", description.name(), "' is domain ", wanted,
+                       " on its primary host, and lockstep needs the "
+                       "same id here, where another domain has it (or had it, and is not gone completely: `xl list`)"));
+    }
     return absl::FailedPreconditionError(absl::StrCat(
         "the hypervisor refuses to create a domain for '", description.name(), "' with ", description.vcpu_count(),
         " vCPUs, flags ", description.create_flags(), " and emulation ", description.emulation_flags(), ": ",
@@ -64,14 +73,18 @@ absl::StatusOr<uint32_t> AllocatePort(xc_interface* xc, uint32_t domid, uint32_t
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<StandbyDomain>> StandbyDomain::Create(xc_interface* xc, Xenstore& store,
-                                                                     const DomainDescription& description) {
+                                                                     const DomainDescription& description,
+                                                                     bool lockstep) {
+  if (lockstep && description.domid() == 0) {
+    return absl::InvalidArgumentError(absl::StrCat("'", description.name(), "' comes without its domain id"));
+  }
   if (absl::Status status = AdmitStandby(xc, store, description); !status.ok()) return status;
-  const absl::StatusOr<uint32_t> domid = CreateDomain(xc, description);
+  const absl::StatusOr<uint32_t> domid = CreateDomain(xc, description, lockstep ? description.domid() : 0);
   if (!domid.ok()) return domid.status();
   StandbyDomainIds ids;
   ids.domid = *domid;
   std::unique_ptr<StandbyDomain> standby(new StandbyDomain(xc, store, description, ids));
-  if (absl::Status status = standby->Build(); !status.ok()) {
+  if (absl::Status status = standby->Build(lockstep); !status.ok()) {
     if (absl::Status destroyed = standby->Destroy(); !destroyed.ok()) LogError(destroyed.message());
     return status;
   }
@@ -83,7 +96,7 @@ StandbyDomain::StandbyDomain(xc_interface* xc, Xenstore& store, const DomainDesc
     : xc_(xc), store_(store), description_(description), uuid_(FormatUuid(description.uuid())), ids_(ids) {}
 
 // The order and the figures are those of libxl's libxl__build_pre and libxl__arch_domain_create (4.17).
-absl::Status StandbyDomain::Build() {
+absl::Status StandbyDomain::Build(bool lockstep) {
   const uint32_t domid = ids_.domid;
   if (xc_domain_max_vcpus(xc_, domid, description_.vcpu_count()) != 0) {
     return XenCallError("can't set the number of vCPUs", domid, errno);
@@ -113,6 +126,9 @@ absl::Status StandbyDomain::Build() {
     return XenCallError(absl::StrCat("can't reserve ", PagingPoolKib(description_), " KiB for its page tables"), domid,
                         errno);
   }
+  if (lockstep) {
+    if (absl::Status status = RaiseFrameLimit(); !status.ok()) return status;
+  }
   // Without the claim other domains could take the memory between the check and the first copy.
   if (xc_domain_claim_pages(xc_, domid, description_.memory_target_kib() / kPageKib) != 0) {
     if (errno != ENOMEM) return XenCallError("can't claim memory", domid, errno);
@@ -121,6 +137,27 @@ absl::Status StandbyDomain::Build() {
   if (absl::Status status = WriteStandbyNodes(store_, ids_, description_); !status.ok()) return status;
   if (description_.libxl_json().empty()) return absl::OkStatus();
   return StoreLibxlJson(domid, uuid_, description_.libxl_json());
+}
+
+// libxenguest asks for the highest frame number before it fills the domain, and looks for dirty pages below that only:
+// in an empty domain for none at all, without a word. Xen never forgets the highest one that was in use.
+absl::Status StandbyDomain::RaiseFrameLimit() {
+  const uint64_t frames_max = description_.memory_static_max_kib() / kPageKib + kFramesBesideMemoryMax;
+  if (description_.gpfn_count() == 0 || description_.gpfn_count() > frames_max) {
+    return absl::InvalidArgumentError(absl::StrCat(description_.gpfn_count(), " page frames make no sense for ",
+                                                   description_.memory_static_max_kib(), " KiB of memory"));
+  }
+  xen_pfn_t last = description_.gpfn_count() - 1;
+  if (xc_domain_populate_physmap_exact(xc_, ids_.domid, 1, 0, 0, &last) != 0 ||
+      xc_domain_decrease_reservation_exact(xc_, ids_.domid, 1, 0, &last) != 0) {
+    return XenCallError(absl::StrCat("can't make room for page frame ", last), ids_.domid, errno);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StandbyDomain::Halt() {
+  if (xc_domain_pause(xc_, ids_.domid) != 0) return XenCallError("can't pause the standby", ids_.domid, errno);
+  return absl::OkStatus();
 }
 
 absl::Status StandbyDomain::Run(uint64_t store_mfn) {
@@ -141,6 +178,8 @@ void StandbyDomain::Settle(uint64_t store_mfn, uint64_t console_mfn) {
     LogWarning("domain ", ids_.domid, " runs, but `xl` shows it as a standby without a console: ", s.message());
   }
   xc_domain_claim_pages(xc_, ids_.domid, 0);
+  // Refused where it is not tracked.
+  xc_shadow_control(xc_, ids_.domid, XEN_DOMCTL_SHADOW_OP_OFF, nullptr, 0);
 }
 
 absl::Status StandbyDomain::Destroy() { return DestroyDomain(xc_, store_, ids_.domid, uuid_); }

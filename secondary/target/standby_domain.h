@@ -18,11 +18,13 @@ namespace romulus {
 // then either run or destroyed. Blocking; one thread at a time.
 class StandbyDomain {
  public:
+  // `lockstep`: with the domain id of the description, which is FAILED_PRECONDITION where another domain has it.
   // INVALID_ARGUMENT: the description makes no sense. FAILED_PRECONDITION: this host can't run such a domain, or one
   // with its uuid or name is here. RESOURCE_EXHAUSTED: not enough free memory, with figures. After an error nothing is
   // left behind. `xc` and `store` outlive the StandbyDomain.
   static absl::StatusOr<std::unique_ptr<StandbyDomain>> Create(xc_interface* xc, Xenstore& store,
-                                                               const replication::v1::DomainDescription& description);
+                                                               const replication::v1::DomainDescription& description,
+                                                               bool lockstep);
 
   // Leaves the domain as it is; an agent that dies leaves it too, for FindLeftoverStandbys.
   ~StandbyDomain() = default;
@@ -31,8 +33,13 @@ class StandbyDomain {
   // OK the domain is no standby any more: Destroy must not be called. An error leaves it paused.
   absl::Status Run(uint64_t store_mfn);
 
-  // Once, after Run, off the failover path: console, name, no more mark; gives back memory that it claimed and did not
-  // use. What fails here is logged: the guest runs.
+  // Instead of Run: it runs along already. From OK on it is the guest, also for who finds it after a crash.
+  absl::Status BecomeGuest() { return MarkRestored(store_, ids_.domid); }
+  // Stops its vCPUs.
+  absl::Status Halt();
+
+  // Once, after Run or BecomeGuest, off the failover path: console, name, no more mark; gives back memory that it
+  // claimed and did not use, and the tracking of what it writes to. What fails here is logged: the guest runs.
   void Settle(uint64_t store_mfn, uint64_t console_mfn);
 
   // The domain with all its memory, its nodes and its userdata. Safe to repeat.
@@ -44,7 +51,8 @@ class StandbyDomain {
  private:
   StandbyDomain(xc_interface* xc, Xenstore& store, const replication::v1::DomainDescription& description,
                 StandbyDomainIds ids);
-  absl::Status Build();
+  absl::Status Build(bool lockstep);
+  absl::Status RaiseFrameLimit();
 
   xc_interface* const xc_;
   Xenstore& store_;

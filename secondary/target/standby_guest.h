@@ -22,9 +22,17 @@ class StandbyGuest {
   // After the restore has completed: runs the guest and announces it once. An error before it runs leaves it paused; it
   // may then be destroyed.
   virtual absl::Status Run(uint64_t store_mfn) = 0;
+
+  // Instead of Run where the guest was created for lockstep and runs along: it is the guest from now on. Opens its
+  // network, which until then has been no part of any bridge, and announces it once.
+  virtual absl::Status TakeOver() = 0;
+  // Whether either was done, as far as that it must not be destroyed any more.
   virtual bool running() const = 0;
 
-  // Once, after Run: what the guest's users need not wait for.
+  // Stops the vCPUs of a guest that runs along and that nobody can suspend any more: its helper is gone.
+  virtual absl::Status Halt() = 0;
+
+  // Once, after Run or TakeOver: what the guest's users need not wait for. 0: where its rings are was said before.
   virtual void Settle(uint64_t store_mfn, uint64_t console_mfn) = 0;
 
   // Announces all interfaces again, now that they may be connected. True: all of them are connected, so that this was
@@ -37,9 +45,10 @@ class StandbyGuest {
   virtual const StandbyDomainIds& ids() const = 0;
 };
 
-// Codes as CheckpointTarget::Observer::OnPrepared; after an error nothing is left behind. Any thread.
-using CreateStandbyGuest =
-    std::function<absl::StatusOr<std::unique_ptr<StandbyGuest>>(const replication::v1::DomainDescription& description)>;
+// `lockstep`: as CheckpointTarget::Prepare. Codes as CheckpointTarget::Observer::OnPrepared; after an error nothing is
+// left behind. Any thread.
+using CreateStandbyGuest = std::function<absl::StatusOr<std::unique_ptr<StandbyGuest>>(
+    const replication::v1::DomainDescription& description, bool lockstep)>;
 
 }  // namespace romulus
 

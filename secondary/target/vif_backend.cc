@@ -121,6 +121,23 @@ std::string VifBackend::DriversComplaint() const {
   return why.ok() && !why->empty() ? *why : "is the kernel module xen-netback loaded? The kernel's log may say more";
 }
 
+absl::Status VifBackend::LeaveBridge() {
+  if (port_index_ == 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(interface_, " is not joined to a Linux bridge: lockstep needs one"));
+  }
+  if (absl::Status status = ports_.Leave(port_index_); !status.ok()) return status;
+  out_of_bridge_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status VifBackend::JoinBridge() {
+  if (!out_of_bridge_) return absl::OkStatus();
+  if (absl::Status status = ports_.Rejoin(port_index_, bridge_index_); !status.ok()) return status;
+  out_of_bridge_ = false;
+  return absl::OkStatus();
+}
+
 absl::Status VifBackend::RequestRemoval() { return RequestBackendRemoval(store_, DeviceOf(domid_, vif_)); }
 
 absl::Status VifBackend::WaitUntilRemoved() {

@@ -28,6 +28,11 @@ class VifBackend {
   static absl::StatusOr<std::unique_ptr<VifBackend>> Create(Xenstore& store, BridgePorts& ports, uint32_t domid,
                                                             const replication::v1::Vif& vif);
 
+  // Takes the interface out of its bridge, so that nothing passes from one to the other, and back in. LeaveBridge's
+  // FAILED_PRECONDITION: it is in no Linux bridge. JoinBridge without LeaveBridge does nothing.
+  absl::Status LeaveBridge();
+  absl::Status JoinBridge();
+
   // Of a standby that will never run. The listener takes the interface down and the nodes away; WaitUntilRemoved waits
   // for that, with a limit (DEADLINE_EXCEEDED).
   absl::Status RequestRemoval();
@@ -57,6 +62,7 @@ class VifBackend {
   const std::string interface_;
   int bridge_index_ = 0;
   int port_index_ = 0;
+  bool out_of_bridge_ = false;
   std::vector<std::string> announcement_;
 };
 

@@ -15,6 +15,19 @@ absl::Status VifBackends::Create(const replication::v1::DomainDescription& descr
   return absl::OkStatus();
 }
 
+absl::Status VifBackends::LeaveBridges() {
+  for (const std::unique_ptr<VifBackend>& vif : vifs_) {
+    if (absl::Status status = vif->LeaveBridge(); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status VifBackends::JoinBridges() {
+  absl::Status first;
+  for (const std::unique_ptr<VifBackend>& vif : vifs_) first.Update(vif->JoinBridge());
+  return first;
+}
+
 void VifBackends::TakeDown() {
   // All at once.
   for (const std::unique_ptr<VifBackend>& vif : vifs_) {

@@ -21,6 +21,11 @@ class VifBackends {
   // As VifBackend::Create. Those made before an error stay: TakeDown.
   absl::Status Create(const replication::v1::DomainDescription& description, uint32_t domid);
 
+  // Takes them out of their bridges, and back in. FAILED_PRECONDITION: one of them is in no Linux bridge. JoinBridges
+  // does nothing where LeaveBridges was not called; it goes on after an error and returns the first.
+  absl::Status LeaveBridges();
+  absl::Status JoinBridges();
+
   // Of a standby that will never run. What is not gone in time is logged, and goes with the domain's nodes.
   void TakeDown();
 

@@ -20,10 +20,13 @@ namespace romulus {
 class XenStandbyGuest final : public StandbyGuest {
  public:
   // As CreateStandbyGuest.
-  static absl::StatusOr<std::unique_ptr<StandbyGuest>> Create(const replication::v1::DomainDescription& description);
+  static absl::StatusOr<std::unique_ptr<StandbyGuest>> Create(const replication::v1::DomainDescription& description,
+                                                              bool lockstep);
 
   absl::Status Run(uint64_t store_mfn) override;
+  absl::Status TakeOver() override;
   bool running() const override { return running_; }
+  absl::Status Halt() override { return domain_->Halt(); }
   void Settle(uint64_t store_mfn, uint64_t console_mfn) override { domain_->Settle(store_mfn, console_mfn); }
   bool AnnounceAgain() override { return vifs_->Announce(); }
   absl::Status Destroy() override;
@@ -31,7 +34,7 @@ class XenStandbyGuest final : public StandbyGuest {
 
  private:
   XenStandbyGuest() = default;
-  absl::Status CreateDevices(const replication::v1::DomainDescription& description);
+  absl::Status CreateDevices(const replication::v1::DomainDescription& description, bool lockstep);
 
   ToolLoggerHandle logger_;
   XcInterface xc_;

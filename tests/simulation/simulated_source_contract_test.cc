@@ -41,6 +41,7 @@ class SimulatedSourceHarness final : public CheckpointSourceHarness {
   void MakeGuestDeaf() override { host_.failing_suspends = 1; }
   void DestroyDomain() override { host_.Destroy(domain_); }
   void KillHelper() override { latest_->KillHelper(); }
+  bool knows_lockstep() const override { return true; }
 
  private:
   // What there is, and then again, until its end.

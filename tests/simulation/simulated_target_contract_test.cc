@@ -28,6 +28,7 @@ class SimulatedTargetHarness final : public CheckpointTargetHarness {
   void FailToCreate() override { host_.failing_prepares = 1; }
   void FailToRun() override { host_.failing_activations = 1; }
   void KillHelper() override { latest_->KillHelper(); }
+  bool knows_lockstep() const override { return true; }
 
  private:
   VirtualClock clock_;
