@@ -10,6 +10,7 @@
 #include "common/xen/control.h"
 #include "common/xen/host_compatibility.h"
 #include "netbuf/guest_tap.h"
+#include "netbuf/guest_taps.h"
 #include "netbuf/netlink_plug_kernel.h"
 #include "netbuf/netlink_socket.h"
 #include "netbuf/plug_egress_buffer.h"
@@ -19,6 +20,8 @@
 #include "primary/capture/xen_guest_control.h"
 #include "primary/domain/backend_vifs.h"
 #include "primary/domain/domain_description_reader.h"
+#include "primary/lockstep/tap_guest_traffic.h"
+#include "primary/protection/guest_lockstep.h"
 
 namespace romulus {
 namespace {
@@ -107,6 +110,35 @@ void XenProtectedHost::RemoveLeftovers(const std::set<std::string>& living) {
   RemoveLeftoverTaps(living);
 }
 
+absl::Status XenProtectedHost::AddLockstepSeams(const std::string& id,
+                                                const replication::v1::DomainDescription& domain,
+                                                lockstep::LockstepEgressBuffer::Options egress,
+                                                ProtectionDriver::Seams& seams) {
+  if (domain.type() == replication::v1::PV) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("settings.stream_mode: ", domain.name(),
+                     " is a PV guest; only PVH and HVM guests can run in lockstep (COLO): protect it with REMUS"));
+  }
+  if (tap_socket_ == nullptr) {
+    absl::StatusOr<std::unique_ptr<NetlinkSocket>> socket = NetlinkSocket::Open();
+    if (!socket.ok()) return socket.status();
+    tap_socket_ = *std::move(socket);
+  }
+  seams.lockstep = std::make_unique<GuestLockstep>(loop_);
+  const auto new_frames = [socket = tap_socket_.get(), loop = loop_](VifFrames::OnFrames on_frames,
+                                                                     VifFrames::OnError on_error) {
+    return std::make_unique<GuestTaps>(socket, loop, std::move(on_frames), std::move(on_error));
+  };
+  auto traffic = std::make_shared<lockstep::TapGuestTraffic>(
+      loop_, new_frames,
+      [lockstep = seams.lockstep.get()](std::vector<TrafficFrame> frames) { lockstep->OnInput(std::move(frames)); });
+  auto buffer = std::make_unique<lockstep::LockstepEgressBuffer>(std::move(traffic), seams.lockstep.get(),
+                                                                 std::move(egress));
+  seams.lockstep->SetBuffer(buffer.get());
+  seams.egress = std::move(buffer);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<ProtectionDriver::Seams> XenProtectedHost::MakeSeams(const std::string& id,
                                                                     const control::v1::Protection& protection,
                                                                     const replication::v1::DomainDescription& domain) {
@@ -120,6 +152,8 @@ absl::StatusOr<ProtectionDriver::Seams> XenProtectedHost::MakeSeams(const std::s
   const auto next = std::make_shared<NextSession>();
   next->source.helper_program = options_.save_helper;
   next->source.domid = domain.domid();
+  const bool lockstep = protection.settings().stream_mode() == replication::v1::COLO;
+  next->source.lockstep = lockstep;
   next->source.suspend_timeout = FromProto(protection.settings().suspend_timeout());
   next->link.address = protection.secondary_address();
   next->link.bandwidth = bandwidth_.NewFlow();
@@ -131,7 +165,13 @@ absl::StatusOr<ProtectionDriver::Seams> XenProtectedHost::MakeSeams(const std::s
   seams.new_link = [loop = loop_, next] { return std::make_unique<GrpcPrimaryLink>(loop, next->link); };
   seams.new_source = [loop = loop_, next] { return std::make_unique<HelperCheckpointSource>(*loop, next->source); };
   seams.guest = std::make_unique<XenGuestControl>(xc_.get(), domain.domid());
-  seams.egress = std::make_unique<PlugEgressBuffer>(kernel_, egress);
+  if (lockstep) {
+    const absl::Status added = AddLockstepSeams(
+        id, domain, {.protection = egress.protection, .vifs = egress.vifs, .limits_bytes = egress.limits_bytes}, seams);
+    if (!added.ok()) return added;
+  } else {
+    seams.egress = std::make_unique<PlugEgressBuffer>(kernel_, egress);
+  }
   seams.pause_turns = &pause_turns_;
   seams.egress_watch.period = plan.sample_period;
   seams.egress_watch.high_water_percent = options_.egress_high_water_percent;

@@ -15,10 +15,12 @@
 #include "common/xen/handles.h"
 #include "common/xen/xenstore.h"
 #include "netbuf/ifb_claims.h"
+#include "netbuf/netlink_socket.h"
 #include "netbuf/plug_kernel.h"
 #include "primary/capture/helper_checkpoint_source.h"
 #include "primary/capture/helper_recovery.h"
 #include "primary/control/protected_host.h"
+#include "primary/lockstep/lockstep_egress_buffer.h"
 #include "primary/protection/egress_watch.h"
 #include "primary/protection/pause_turns.h"
 
@@ -50,6 +52,10 @@ class XenProtectedHost final : public ProtectedHost {
   void ApplySettings(const std::string& id, const control::v1::ProtectionSettings& settings) override;
 
  private:
+  // Where a protection in stream mode COLO has its guest's output, and what goes to the guest.
+  absl::Status AddLockstepSeams(const std::string& id, const replication::v1::DomainDescription& domain,
+                                lockstep::LockstepEgressBuffer::Options egress, ProtectionDriver::Seams& seams);
+
   XenProtectedHost(EventLoop* loop, Options options, XcInterface xc, std::unique_ptr<Xenstore> store,
                    std::unique_ptr<IfbClaims> claims, std::shared_ptr<PlugKernel> kernel);
 
@@ -59,6 +65,7 @@ class XenProtectedHost final : public ProtectedHost {
   const std::unique_ptr<Xenstore> store_;
   const std::unique_ptr<IfbClaims> claims_;
   const std::shared_ptr<PlugKernel> kernel_;
+  std::unique_ptr<NetlinkSocket> tap_socket_;  // Of all lockstep protections, once there was one.
   PauseTurns pause_turns_;
   BandwidthShare bandwidth_;
   const std::shared_ptr<EncodingPool> encoding_pool_;

@@ -18,10 +18,12 @@ using FrameId = uint64_t;
 // All of them bounds of memory but the first. Past a bound: a difference, so a checkpoint, which empties what is kept;
 // never a release.
 struct Settings {
-  // How long output may wait that only one guest has produced. Linux delays an acknowledgement by up to 40 ms, most
-  // often, and retransmits after 200 ms at the least: with less than that, guests that only differ in their timing
-  // would be called different; each further millisecond is one that a client waits for output that does differ.
-  absl::Duration timeout = absl::Milliseconds(200);
+  // How long output may wait that only one guest has produced. After a checkpoint the standby's network interface has to
+  // come up first, which takes 20 to 100 ms in the lab and more where the host is busy, and then it works off what the
+  // primary's guest has been given meanwhile. With less than that, guests that only differ in their timing would be
+  // called different, each checkpoint would bring the next one, and lockstep would never begin to pay. (QEMU's
+  // colo-compare waits for 3 s.) Each further millisecond is one that a client waits for output that does differ.
+  absl::Duration timeout = absl::Seconds(1);
   size_t flows_max = 4096;
   // What the standby has sent and the primary has not yet.
   size_t standby_bytes_per_flow_max = 1 << 20;

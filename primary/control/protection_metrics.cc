@@ -168,6 +168,28 @@ void AddVif(const std::string& id, const VifEgressStatus& vif, MetricFamilies& f
   }
 }
 
+void AddLockstep(const std::string& id, const control::v1::LockstepStatus& lockstep, MetricFamilies& families) {
+  const Labels labels = {{"protection", id}};
+  families.Gauge("romulus_lockstep_running", "1: the standby runs along, and output leaves by comparison.", labels,
+                 lockstep.running() ? 1 : 0);
+  families.Gauge("romulus_lockstep_share", "Share of the protection's time in which the standby ran along.", labels,
+                 lockstep.share_of_time());
+  families.Counter("romulus_lockstep_runs_total", "How often the standby has begun to run along.", labels,
+                   Number(lockstep.runs()));
+  for (const auto& [by, frames] : {std::pair("comparison", lockstep.frames_released_by_comparison()),
+                                   std::pair("commit", lockstep.frames_released_by_commit())}) {
+    families.Counter("romulus_lockstep_frames_released_total", "Frames of the guest that have left, by what let them.",
+                     {{"protection", id}, {"by", by}}, Number(frames));
+  }
+  for (const control::v1::LockstepDifferences& differences : lockstep.differences()) {
+    families.Counter("romulus_lockstep_differences_total", "Flows that were found different, by reason.",
+                     {{"protection", id}, {"reason", differences.reason()}}, Number(differences.count()));
+  }
+  families.Counter("romulus_lockstep_input_dropped_total",
+                   "Copies of the guest's input that the standby did not get, because the link did not take them.",
+                   labels, Number(lockstep.standby_input_dropped()));
+}
+
 }  // namespace
 
 void AddProtectionMetrics(const std::vector<Protection>& protections, MetricFamilies& families) {
@@ -181,6 +203,7 @@ void AddProtectionMetrics(const std::vector<Protection>& protections, MetricFami
     AddEncoding(id, protection.status().encoding(), families);
     AddPauseParts(id, protection.status().pause_parts(), families);
     for (const VifEgressStatus& vif : protection.status().egress().vifs()) AddVif(id, vif, families);
+    if (protection.status().has_lockstep()) AddLockstep(id, protection.status().lockstep(), families);
   }
 }
 

@@ -66,6 +66,16 @@ control::v1::Protection Example() {
   vif.set_epochs(1040);
   *vif.mutable_time_held() = Spread(375, 625, 750);
   status.mutable_egress()->add_vifs()->set_vif("vif4.1");
+  control::v1::LockstepStatus& lockstep = *status.mutable_lockstep();
+  lockstep.set_running(true);
+  lockstep.set_share_of_time(0.875);
+  lockstep.set_runs(11);
+  lockstep.set_frames_released_by_comparison(1234);
+  lockstep.set_frames_released_by_commit(56);
+  control::v1::LockstepDifferences& differences = *lockstep.add_differences();
+  differences.set_reason("content");
+  differences.set_count(3);
+  lockstep.set_standby_input_dropped(2);
   return protection;
 }
 
@@ -95,6 +105,13 @@ TEST(ProtectionMetrics, SayWhatTheStatusSays) {
            "romulus_checkpoint_bytes{protection=\"web-1\",quantile=\"0.99\"} 4096000",
            "romulus_checkpoint_wire_bytes{protection=\"web-1\",quantile=\"0.99\"} 512000",
            "romulus_interval_seconds{protection=\"web-1\"} 0.0625",
+           "romulus_lockstep_running{protection=\"web-1\"} 1",
+           "romulus_lockstep_share{protection=\"web-1\"} 0.875",
+           "romulus_lockstep_runs_total{protection=\"web-1\"} 11",
+           "romulus_lockstep_frames_released_total{protection=\"web-1\",by=\"comparison\"} 1234",
+           "romulus_lockstep_frames_released_total{protection=\"web-1\",by=\"commit\"} 56",
+           "romulus_lockstep_differences_total{protection=\"web-1\",reason=\"content\"} 3",
+           "romulus_lockstep_input_dropped_total{protection=\"web-1\"} 2",
            "romulus_encoded{protection=\"web-1\"} 1",
            "romulus_encoding_captured_bytes_total{protection=\"web-1\"} 8000",
            "romulus_encoding_encoded_bytes_total{protection=\"web-1\"} 1000",

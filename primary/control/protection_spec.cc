@@ -121,8 +121,8 @@ absl::Status CheckSettings(const ProtectionSettings& settings) {
       CheckRange("settings.suspend_timeout", settings.suspend_timeout(), Milliseconds(100), absl::Minutes(2)));
   if (settings.has_pacing_goal()) status.Update(CheckPacingGoal(settings.pacing_goal()));
   if (!status.ok()) return status;
-  if (settings.stream_mode() != replication::v1::REMUS) {
-    return Invalid("settings.stream_mode", "only REMUS is there yet");
+  if (settings.stream_mode() != replication::v1::REMUS && settings.stream_mode() != replication::v1::COLO) {
+    return Invalid("settings.stream_mode", "REMUS or COLO");
   }
   if (!replication::v1::FailoverPolicy_IsValid(settings.failover_policy())) {
     return Invalid("settings.failover_policy", "BY_REQUEST or ON_LINK_LOSS");

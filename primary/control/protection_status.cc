@@ -139,6 +139,29 @@ control::v1::EgressStatus EgressToProto(const ProtectionDriver::Status& status) 
   return egress;
 }
 
+control::v1::LockstepStatus LockstepToProto(const ProtectionDriver::Status& status) {
+  control::v1::LockstepStatus lockstep;
+  lockstep.set_running(status.core.lockstep);
+  lockstep.set_share_of_time(status.lockstep_policy->lockstep_share);
+  lockstep.set_runs(status.core.lockstep_runs);
+  lockstep.set_short_runs(status.lockstep_policy->short_runs);
+  lockstep.set_frames_released_by_comparison(status.comparison.released);
+  lockstep.set_frames_released_by_commit(status.comparison.committed);
+  for (size_t i = 0; i < comparison::kDifferenceReasons; ++i) {
+    if (status.comparison.differences[i] == 0) continue;
+    control::v1::LockstepDifferences& differences = *lockstep.add_differences();
+    differences.set_reason(std::string(ToString(static_cast<comparison::DifferenceReason>(i))));
+    differences.set_count(status.comparison.differences[i]);
+  }
+  lockstep.set_last_difference(status.core.last_difference);
+  lockstep.set_last_refusal(status.core.lockstep_refusal);
+  lockstep.set_standby_input_frames(status.standby_input_frames);
+  lockstep.set_standby_input_dropped(status.standby_input_dropped);
+  lockstep.set_standby_output_frames(status.standby_output_frames);
+  lockstep.set_standby_pages_last(status.standby_pages_last);
+  return lockstep;
+}
+
 }  // namespace
 
 control::v1::ProtectionPhase ToProto(protection::Protection::Phase phase) {
@@ -195,6 +218,7 @@ control::v1::ProtectionStatus ToProto(const ProtectionDriver::Status& status, ab
   *proto.mutable_checkpoint_wire_bytes() = ToCounts(status.checkpoint_wire_bytes);
   *proto.mutable_encoding() = EncodingToProto(status.encoding);
   proto.set_oversized_checkpoints(status.oversized_checkpoints);
+  if (status.lockstep_policy.has_value()) *proto.mutable_lockstep() = LockstepToProto(status);
   return proto;
 }
 
@@ -241,6 +265,7 @@ protection::Config ToConfig(const control::v1::ProtectionSettings& settings) {
   config.failover_policy = settings.failover_policy() == replication::v1::ON_LINK_LOSS
                                ? protection::FailoverPolicy::kOnLinkLoss
                                : protection::FailoverPolicy::kByRequest;
+  if (settings.stream_mode() == replication::v1::COLO) config.lockstep.emplace();
   return config;
 }
 

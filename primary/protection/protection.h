@@ -208,6 +208,11 @@ class Protection {
     Config config;
   };
   Snapshot snapshot() const;
+  // Of the policy; nothing without Config::lockstep. For status, as the snapshot.
+  std::optional<lockstep::LockstepPolicy::Snapshot> lockstep_snapshot(absl::Duration now) const {
+    if (!lockstep_policy_.has_value()) return std::nullopt;
+    return lockstep_policy_->snapshot(now);
+  }
   // Of the snapshot, at next to no cost.
   Phase phase() const { return position().phase; }
   const absl::Status& last_error() const { return last_error_; }

@@ -630,6 +630,7 @@ ProtectionDriver::Status ProtectionDriver::status() {
   status.standby_output_frames = standby_output_frames_;
   status.standby_pages_last = standby_pages_last_;
   if (seams_.lockstep != nullptr) status.comparison = seams_.lockstep->statistics();
+  status.lockstep_policy = core_.lockstep_snapshot(Now());
   if (!last_error_.ok()) status.last_error_age = Now() - last_error_at_;
   egress_watch_.Look(Now());
   status.egress = egress_watch_.statistics();

@@ -122,6 +122,7 @@ class ProtectionDriver {
     uint64_t standby_output_frames = 0;  // That the standby sent.
     uint64_t standby_pages_last = 0;     // In the last checkpoint for the standby's sake alone.
     comparison::OutputComparison::Statistics comparison;
+    std::optional<lockstep::LockstepPolicy::Snapshot> lockstep_policy;  // With Config::lockstep.
     EgressBuffer::Statistics egress;
     std::vector<HoldTimeMeter::Spread> egress_times_held;  // By vif, as in egress.vifs.
   };

@@ -55,6 +55,9 @@ absl::Status RunSecondaryAgent(const SecondaryAgentOptions& options, const Termi
   seams.scheduler = &loop;
   seams.store = store->get();
   seams.new_target = [&host] { return host.NewTarget(); };
+  seams.new_traffic = [&host](const replication::v1::DomainDescription& domain, uint32_t domid) {
+    return host.NewTraffic(domain, domid);
+  };
   absl::StatusOr<replication::v1::HostCompatibility> compatibility = host.Compatibility();
   if (!compatibility.ok()) return compatibility.status();
   seams.host = *std::move(compatibility);

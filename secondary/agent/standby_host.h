@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "proto/replication/v1/replication.pb.h"
 #include "secondary/checkpoint_target.h"
+#include "secondary/standby_traffic.h"
 
 namespace romulus {
 
@@ -21,6 +22,10 @@ class StandbyHost {
   virtual absl::Status CheckSession(const replication::v1::OpenSession& open_session) = 0;
 
   virtual std::unique_ptr<CheckpointTarget> NewTarget() = 0;
+
+  // The frames of a prepared target's domain, for a session in lockstep: all of its vifs are isolated from now on.
+  virtual absl::StatusOr<std::unique_ptr<StandbyTraffic>> NewTraffic(const replication::v1::DomainDescription& domain,
+                                                                     uint32_t domid) = 0;
 
   // Removes what a dead agent has left: standbys that were never activated. Logs what it removed and what it could not.
   virtual void RemoveLeftovers() = 0;

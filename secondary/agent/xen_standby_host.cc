@@ -8,10 +8,12 @@
 #include "common/xen/control.h"
 #include "common/xen/host_compatibility.h"
 #include "netbuf/guest_tap.h"
+#include "netbuf/guest_taps.h"
 #include "netbuf/netlink_socket.h"
 #include "secondary/target/helper_checkpoint_target.h"
 #include "secondary/target/leftover_standbys.h"
 #include "secondary/target/xen_standby_guest.h"
+#include "secondary/traffic/tap_standby_traffic.h"
 
 namespace romulus {
 
@@ -33,8 +35,12 @@ absl::StatusOr<replication::v1::HostCompatibility> XenStandbyHost::Compatibility
 }
 
 absl::Status XenStandbyHost::CheckSession(const replication::v1::OpenSession& open_session) {
-  if (open_session.stream_mode() != replication::v1::REMUS) {
-    return absl::FailedPreconditionError("this secondary knows only the stream mode REMUS");
+  if (open_session.stream_mode() != replication::v1::REMUS && open_session.stream_mode() != replication::v1::COLO) {
+    return absl::FailedPreconditionError("this secondary knows only the stream modes REMUS and COLO");
+  }
+  if (open_session.stream_mode() == replication::v1::COLO &&
+      open_session.domain().type() == replication::v1::PV) {
+    return absl::FailedPreconditionError("only PVH and HVM guests can run in lockstep (stream mode COLO)");
   }
   bool raw = false;
   for (const int codec : open_session.codecs()) raw = raw || codec == replication::v1::RAW;
@@ -49,6 +55,27 @@ std::unique_ptr<CheckpointTarget> XenStandbyHost::NewTarget() {
   options.restore_helper = restore_helper_;
   options.create_guest = XenStandbyGuest::Create;
   return std::make_unique<HelperCheckpointTarget>(*loop_, options);
+}
+
+absl::StatusOr<std::unique_ptr<StandbyTraffic>> XenStandbyHost::NewTraffic(
+    const replication::v1::DomainDescription& domain, uint32_t domid) {
+  if (tap_socket_ == nullptr) {
+    absl::StatusOr<std::unique_ptr<NetlinkSocket>> socket = NetlinkSocket::Open();
+    if (!socket.ok()) return socket.status();
+    tap_socket_ = *std::move(socket);
+  }
+  std::vector<Vif> vifs;
+  for (const replication::v1::Vif& described : domain.vifs()) {
+    Vif& vif = vifs.emplace_back();
+    vif.name = described.name().empty() ? absl::StrCat("vif", domid, ".", described.device_id()) : described.name();
+    vif.domid = domid;
+    vif.device_id = described.device_id();
+  }
+  const auto new_frames = [socket = tap_socket_.get(), loop = loop_](VifFrames::OnFrames on_frames,
+                                                                     VifFrames::OnError on_error) {
+    return std::make_unique<GuestTaps>(socket, loop, std::move(on_frames), std::move(on_error));
+  };
+  return TapStandbyTraffic::New(loop_, new_frames, std::move(vifs), domain.name());
 }
 
 namespace {

@@ -7,6 +7,7 @@
 #include "common/loop/event_loop.h"
 #include "common/xen/handles.h"
 #include "common/xen/xenstore.h"
+#include "netbuf/netlink_socket.h"
 #include "secondary/agent/standby_host.h"
 
 namespace romulus {
@@ -21,6 +22,8 @@ class XenStandbyHost final : public StandbyHost {
   absl::StatusOr<replication::v1::HostCompatibility> Compatibility() override;
   absl::Status CheckSession(const replication::v1::OpenSession& open_session) override;
   std::unique_ptr<CheckpointTarget> NewTarget() override;
+  absl::StatusOr<std::unique_ptr<StandbyTraffic>> NewTraffic(const replication::v1::DomainDescription& domain,
+                                                             uint32_t domid) override;
   void RemoveLeftovers() override;
 
  private:
@@ -30,6 +33,7 @@ class XenStandbyHost final : public StandbyHost {
   const std::string restore_helper_;
   const XcInterface xc_;
   const std::unique_ptr<Xenstore> store_;
+  std::unique_ptr<NetlinkSocket> tap_socket_;  // Of all standbys in lockstep, once there was one.
 };
 
 }  // namespace romulus

@@ -43,6 +43,10 @@ class LateVifsHost final : public StandbyHost {
     options.create_guest = LateVifsGuest::Create;
     return std::make_unique<HelperCheckpointTarget>(*loop_, options);
   }
+  absl::StatusOr<std::unique_ptr<StandbyTraffic>> NewTraffic(const replication::v1::DomainDescription& domain,
+                                                             uint32_t domid) override {
+    return host_->NewTraffic(domain, domid);
+  }
   void RemoveLeftovers() override { host_->RemoveLeftovers(); }
 
  private:

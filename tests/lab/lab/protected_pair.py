@@ -38,12 +38,14 @@ class Settings:
     link_timeout_ms: int = None
     suspend_timeout_ms: int = None
     encoding: str = "ENCODING_UNSPECIFIED"
+    stream_mode: str = "STREAM_MODE_UNSPECIFIED"
 
     def message(self):
         made = _protection_pb.ProtectionSettings(
             failover_policy=control.replication_pb2.FailoverPolicy.Value(self.failover_policy),
             secondary_loss_policy=_protection_pb.SecondaryLossPolicy.Value(self.secondary_loss_policy),
-            encoding=_protection_pb.Encoding.Value(self.encoding))
+            encoding=_protection_pb.Encoding.Value(self.encoding),
+            stream_mode=control.replication_pb2.StreamMode.Value(self.stream_mode))
         for field in ("interval", "heartbeat_interval", "link_timeout", "suspend_timeout"):
             value = getattr(self, f"{field}_ms")
             if value is not None:
