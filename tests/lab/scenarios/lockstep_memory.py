@@ -39,7 +39,9 @@ def run(story):
         client.wait_answers(5)
         # What comes in while the guest is suspended is put into its memory: after it was copied, before it is hashed.
         client.fall_silent()
-        lab.alpha.sh("ip link set dev $(ls /sys/class/net/xenbr0/brif | grep -v eth) nomaster")
+        # That includes what dom0 itself would say to a vif that is no bridge port.
+        lab.alpha.sh("vif=$(ls /sys/class/net/xenbr0/brif | grep -v eth) && echo 1 >/proc/sys/net/ipv6/conf/$vif/disable_ipv6 "
+                     "&& ip link set dev $vif arp off nomaster")
         domid = lab.alpha.domains()[GUEST][0]
         tool = "/opt/romulus/bin/" + programs.name(STANDBY)
         lab.beta.sh(f"{tool} {takeover_from} >{LOGS}/standby.out 2>{LOGS}/standby.log & echo $! >/run/standby.pid")
