@@ -14,7 +14,7 @@ from lab import client as ledger, programs
 from lab.lab import GUEST
 
 IN_CI = True
-BREAKS = {"no-back-channel": "the primary is told that the standby has written to nothing"}
+BREAKS = {"no-back-channel": "at the first comparison the primary is told that the standby has written to nothing"}
 
 PRIMARY = "//tests/lab/dom0:lockstep_primary"
 STANDBY = "//tests/lab/dom0:lockstep_standby"
@@ -25,7 +25,8 @@ LOGS = "/opt/romulus/log"
 
 def run(story):
     only = story.only or ()
-    compared = next((int(each) for each in only if each.isdigit()), 15)
+    # A standby that is no copy dies soon after, so one comparison has to show it.
+    compared = 1 if story.broken else next((int(each) for each in only if each.isdigit()), 15)
     takeover_from = next((each for each in only if each in ("frozen", "suspended")), "running")
     count = 1 + MEASURED + compared
     built = programs.build([PRIMARY, STANDBY, programs.SAVE_HELPER, programs.RESTORE_HELPER])
