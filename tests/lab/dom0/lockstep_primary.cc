@@ -109,7 +109,9 @@ class Primary final : public CheckpointSource::Observer {
       case LockstepChannel::kList: {
         PageRuns runs = VectorOf<PageRun>(frame.body);
         list_pages_ = CountPages(runs);
-        source_.AddStandbyPages(frame.epoch, arguments_.back_channel ? std::move(runs) : PageRuns());
+        // Not before the first comparison: a guest whose memory is not one's own does not live for long.
+        const bool ignored = !arguments_.back_channel && frame.epoch >= arguments_.compare_from;
+        source_.AddStandbyPages(frame.epoch, ignored ? PageRuns() : std::move(runs));
         return;
       }
       case LockstepChannel::kAskPages:

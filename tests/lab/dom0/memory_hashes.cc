@@ -28,7 +28,10 @@ absl::StatusOr<PageHashes> HashMemory(xc_interface* xc, uint32_t domid, std::str
   const ForeignMemoryHandle memory(xenforeignmemory_open(nullptr, 0));
   PageHashes hashes;
   hashes.reserve(frames->size());
-  if (copy != nullptr) copy->clear();
+  if (copy != nullptr) {
+    copy->clear();
+    copy->reserve(frames->size() * XC_PAGE_SIZE);
+  }
   for (size_t first = 0; first < frames->size(); first += kMappedAtOnce) {
     const size_t count = std::min(kMappedAtOnce, frames->size() - first);
     std::vector<xen_pfn_t> batch(frames->begin() + static_cast<ptrdiff_t>(first),
