@@ -54,11 +54,12 @@ void LockstepPolicy::OnCheckpointDone(Duration now) {
   counts_.last_checkpoint = cost;
   // What both dirtied grows at most in proportion to the run.
   if (cost > settings_.checkpoint_goal) {
-    run_limit_ = ended.lasted * absl::FDivDuration(settings_.checkpoint_goal, cost);
+    run_limit_ = std::max(ended.lasted * absl::FDivDuration(settings_.checkpoint_goal, cost),
+                          settings_.run_per_checkpoint_min * cost);
   } else if (ended.lasted >= run_limit_ / 2) {
     run_limit_ *= kGrow;
   }
-  run_limit_ = std::clamp(run_limit_, settings_.run_min, settings_.run_max);
+  run_limit_ = std::min(run_limit_, settings_.run_max);
   if (ended.end == RunEnd::kOther) return;
   const bool is_short = ended.end == RunEnd::kDifference && ended.lasted < settings_.worth * cost;
   if (is_short) ++counts_.short_runs;

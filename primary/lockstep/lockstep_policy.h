@@ -21,9 +21,11 @@ struct LockstepSettings {
   // waiting output is 99 % already, where a checkpoint takes 100 ms.
   absl::Duration run_max = absl::Seconds(10);
   // A checkpoint of a running standby shall take no longer than that, from asking for it until the standby runs again:
-  // where one did, later runs are made shorter (in proportion, at least run_min), and longer again by a quarter each.
+  // where one did, later runs are made shorter in proportion, and longer again by a quarter each. But never so short
+  // that checkpoints would take more than a fifth of the time: where they are slow however short the run was, shorter
+  // runs only make more of them.
   absl::Duration checkpoint_goal = absl::Seconds(1);
-  absl::Duration run_min = absl::Milliseconds(100);
+  double run_per_checkpoint_min = 4;
   // A run is short if a difference ended it before it had lasted this many times what its checkpoint cost. During a
   // checkpoint output waits, as it does in interval mode: with 1 the output of half of the time would wait for the
   // checkpoint, which is where interval mode, with cheaper checkpoints, is as good.
