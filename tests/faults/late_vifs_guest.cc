@@ -8,7 +8,8 @@ namespace romulus {
 
 absl::StatusOr<std::unique_ptr<StandbyGuest>> LateVifsGuest::Create(
     const replication::v1::DomainDescription& description, bool lockstep) {
-  if (lockstep) return absl::FailedPreconditionError("a guest without its vifs can't run along");
+  if (lockstep)
+    return absl::FailedPreconditionError("a guest whose vifs come late can't run along: protect it in REMUS mode");
   std::unique_ptr<LateVifsGuest> late(new LateVifsGuest());
   absl::StatusOr<std::unique_ptr<Xenstore>> store = Xenstore::Open();
   if (!store.ok()) return store.status();
@@ -20,7 +21,7 @@ absl::StatusOr<std::unique_ptr<StandbyGuest>> LateVifsGuest::Create(
   late->vifs_.emplace(*late->store_, *late->ports_);
   replication::v1::DomainDescription without_vifs = description;
   without_vifs.clear_vifs();
-  absl::StatusOr<std::unique_ptr<StandbyGuest>> guest = XenStandbyGuest::Create(without_vifs, /*lockstep=*/false);
+  absl::StatusOr<std::unique_ptr<StandbyGuest>> guest = XenStandbyGuest::Create(without_vifs, lockstep);
   if (!guest.ok()) return guest.status();
   late->guest_ = *std::move(guest);
   return late;

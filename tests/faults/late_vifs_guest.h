@@ -15,18 +15,17 @@
 namespace romulus {
 
 // What a prepared vif is measured against: a standby without network interfaces, which are made at the takeover before
-// the guest runs, as Xen's own Remus does. Otherwise the real StandbyGuest, but for lockstep, which needs the vifs: a
-// guest that is to run along is refused.
+// the guest runs, as Xen's own Remus does. Otherwise the real StandbyGuest.
 class LateVifsGuest final : public StandbyGuest {
  public:
-  // As CreateStandbyGuest.
+  // As CreateStandbyGuest, but not for lockstep (FAILED_PRECONDITION): a guest that runs along needs its interfaces.
   static absl::StatusOr<std::unique_ptr<StandbyGuest>> Create(const replication::v1::DomainDescription& description,
                                                               bool lockstep);
 
   absl::Status Run(uint64_t store_mfn) override;
   absl::Status TakeOver() override { return guest_->TakeOver(); }
-  absl::Status Halt() override { return guest_->Halt(); }
   bool running() const override { return guest_->running(); }
+  absl::Status Halt() override { return guest_->Halt(); }
   void Settle(uint64_t store_mfn, uint64_t console_mfn) override { guest_->Settle(store_mfn, console_mfn); }
   bool AnnounceAgain() override { return vifs_->Announce(); }
   absl::Status Destroy() override { return guest_->Destroy(); }
