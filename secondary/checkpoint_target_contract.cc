@@ -422,8 +422,8 @@ TEST_P(CheckpointTargetContract, ATakeoverGoesOnFromACheckpointThatCameSince) {
       RunAlong();
       harness_->WriteAlong(1, 777);
       SuspendAndWait(2);
-      if (freeze) Freeze();
       Apply(2, 1, 201, after);
+      if (freeze) Freeze();
       Activate();
       RunUntil([&] { return activated_.has_value(); });
       ASSERT_TRUE(activated_->ok()) << *activated_;

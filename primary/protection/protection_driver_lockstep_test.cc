@@ -235,7 +235,8 @@ TEST_F(LockstepDriver, OutputOfOneGuestAloneIsADifference) {
   TakeCheckpoint(1);
   RunFrom(1);
   PrimarySends("a");
-  scheduler_.Pass(Milliseconds(150));
+  const absl::Duration timeout = comparison::Settings().timeout;
+  scheduler_.Pass(timeout - Milliseconds(50));
   EXPECT_EQ(outside_.requested, 0);
   scheduler_.Pass(Milliseconds(100));
   EXPECT_EQ(outside_.requested, 2);

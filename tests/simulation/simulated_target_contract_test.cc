@@ -12,6 +12,7 @@ class SimulatedTargetHarness final : public CheckpointTargetHarness {
   std::unique_ptr<CheckpointTarget> NewTarget() override {
     SimulatedTarget::Hooks hooks;
     hooks.on_run = [this](const GuestMemory& memory) { memory_ = memory; };
+    hooks.on_run_along = [](uint64_t, const GuestMemory&) {};
     auto target = std::make_unique<SimulatedTarget>(&host_, agent_, &random_, hooks);
     latest_ = target.get();
     return target;
@@ -21,16 +22,28 @@ class SimulatedTargetHarness final : public CheckpointTargetHarness {
   void Settle() override { clock_.RunFor(absl::Seconds(5)); }
 
   bool exists() override { return !host_.domains.empty(); }
-  bool runs() override { return exists() && host_.domains.begin()->second->Runs(); }
-  uint64_t page(int number) override { return memory_.pages[number].words[0]; }
+  bool runs() override { return goes() && domain().started; }
+  bool goes() override { return exists() && domain().Runs(); }
+  uint64_t page(int number) override {
+    // From when it was run on, what it was run with: nobody executes it here.
+    return (exists() && !domain().started ? domain().memory : memory_).pages[number].words[0];
+  }
   bool helper_runs() override { return host_.helpers > 0; }
 
   void FailToCreate() override { host_.failing_prepares = 1; }
   void FailToRun() override { host_.failing_activations = 1; }
   void KillHelper() override { latest_->KillHelper(); }
+
   bool knows_lockstep() const override { return true; }
+  void WriteAlong(int page, uint64_t value) override {
+    domain().memory.pages[page].words[0] = value;
+    domain().dirty.insert(page);
+  }
+  void RefuseLockstep() override { host_.failing_runs = 1; }
 
  private:
+  Domain& domain() { return *host_.domains.begin()->second; }
+
   VirtualClock clock_;
   Random random_{1};
   Host host_{"host", &clock_, nullptr};
