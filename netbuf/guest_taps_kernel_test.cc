@@ -80,7 +80,11 @@ TEST_F(GuestTapsTest, FramesComeInOrderAndNotTooManyAtOnce) {
   }
   harness_.Send(1, 7, 60);
   EXPECT_TRUE(RunUntil(
-      loop_.get(), [&] { return ids_[{0, kOut}].size() == kFrames && !ids_[{1, kOut}].empty(); }, kLimit));
+      loop_.get(),
+      [&] {
+        return ids_[{0, kOut}].size() == kFrames && !ids_[{1, kOut}].empty();
+      },
+      kLimit));
   EXPECT_EQ((ids_[{0, kOut}]), expected);
   EXPECT_THAT((ids_[{1, kOut}]), ElementsAre(7));
   EXPECT_THAT(batches_, testing::Each(Le(GuestTaps::kFramesPerTurn)));
@@ -121,8 +125,10 @@ TEST_F(GuestTapsTest, RemovingAVifThatIsGoneIsFine) {
 TEST_F(GuestTapsTest, ATapThatSomebodyRemovedIsSaidOnce) {
   ASSERT_TRUE(taps_->Add(harness_.vifs()[0], kOwner, Mode::kDivert).ok());
   RunShell("ip link del tap-d7-0o");
-  EXPECT_TRUE(RunUntil(loop_.get(), [&] { return !errors_.empty(); }, kLimit));
-  EXPECT_FALSE(RunUntil(loop_.get(), [&] { return errors_.size() > 1; }, absl::Milliseconds(100)));
+  EXPECT_TRUE(RunUntil(
+      loop_.get(), [&] { return !errors_.empty(); }, kLimit));
+  EXPECT_FALSE(RunUntil(
+      loop_.get(), [&] { return errors_.size() > 1; }, absl::Milliseconds(100)));
   EXPECT_EQ(errors_[0].code(), absl::StatusCode::kUnavailable);
   harness_.Send(0, 1, 60);
   EXPECT_THAT(harness_.TakeReceived(0), IsEmpty());
@@ -265,7 +271,8 @@ TEST(GuestTapsCost, OfTheDetour) {
     writer = &taps;
     ASSERT_TRUE(taps.Add({"vif7.0", 7, 0}, kOwner, mode).ok());
     const Figures figures = Measure(guest, client, [&](std::atomic<bool>& done) {
-      EXPECT_TRUE(RunUntil(loop.get(), [&] { return done.load(); }, absl::Minutes(5)));
+      EXPECT_TRUE(RunUntil(
+          loop.get(), [&] { return done.load(); }, absl::Minutes(5)));
     });
     print(mode == Mode::kDivert ? "diverted" : "translated", figures);
     printf("  %zu frames of %zu bytes in the mean, %lu dropped\n", frames, bytes / std::max<size_t>(frames, 1),

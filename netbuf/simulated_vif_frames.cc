@@ -156,7 +156,8 @@ void SimulatedVifFrames::Drain(uint32_t device_id, FrameDirection direction) {
   if (vif == nullptr || !vif->readable) return;
   std::deque<GuestFrame> taken = std::exchange(vif->taken[IndexOf(direction)], {});
   if (taken.empty()) return;
-  on_frames_(added_.at(device_id), direction, {std::make_move_iterator(taken.begin()), std::make_move_iterator(taken.end())});
+  on_frames_(added_.at(device_id), direction,
+             {std::make_move_iterator(taken.begin()), std::make_move_iterator(taken.end())});
 }
 
 absl::Status SimulatedVifFrames::Write(uint32_t device_id, FrameDirection direction, const GuestFrame& frame) {

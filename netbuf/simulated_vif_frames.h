@@ -48,7 +48,7 @@ class SimulatedVifs {
 
   struct Kernel {
     VifMode mode = VifMode::kDirect;
-    std::string owner;                          // Empty: nothing is installed.
+    std::string owner;                           // Empty: nothing is installed.
     class SimulatedVifFrames* reader = nullptr;  // Null: dead.
     bool in_place = true;
     bool readable = true;

@@ -30,8 +30,9 @@ enum class AfterCheckpoint {
 // OnSuspended(n + 1), Apply(n + 1). Freeze may come at any time between FinishSeeding and Activate; after it neither
 // OnRunning nor OnLockstepRefused comes, and only Activate or Discard makes sense.
 // Discard may come once at any time after Prepare, also after a failure, and then only OnDiscarded comes. It never
-// destroys a guest that was activated by then; one that only runs along goes. After OnBroken nothing else makes sense: Apply has no effect, Activate fails.
-// A target that is destroyed (its agent's death) calls nobody any more, starts no guest and stops none that runs.
+// destroys a guest that was activated by then; one that only runs along goes. After OnBroken nothing else makes sense:
+// Apply has no effect, Activate fails. A target that is destroyed (its agent's death) calls nobody any more, starts no
+// guest and stops none that was activated.
 // All calls and callbacks are on the scheduler's thread, except the sink, which is the receiver's; callbacks never come
 // from within a call.
 class CheckpointTarget {

@@ -37,7 +37,8 @@ TEST(AttachmentsRecord, IsTakenOutWhereverThePiecesEnd) {
 }
 
 TEST(AttachmentsRecord, IsNotInEveryCheckpoint) {
-  for (const std::string& bytes : {std::string(), std::string("short"), Record(stream_format::kPageData, 8, "12345678")}) {
+  for (const std::string& bytes :
+       {std::string(), std::string("short"), Record(stream_format::kPageData, 8, "12345678")}) {
     const auto found = FindAttachments(CheckpointBytes(bytes));
     ASSERT_TRUE(found.ok()) << found.status();
     EXPECT_EQ(found->body, "");
@@ -48,8 +49,9 @@ TEST(AttachmentsRecord, IsNotInEveryCheckpoint) {
 TEST(AttachmentsRecord, ThatIsTooLongIsRefused) {
   EXPECT_EQ(FindAttachments(CheckpointBytes(Record(stream_format::kAttachments, 9, "12345678"))).status().code(),
             absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(FindAttachments(CheckpointBytes(Record(stream_format::kAttachments, 0xffffffff, "12345678"))).status().code(),
-            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(
+      FindAttachments(CheckpointBytes(Record(stream_format::kAttachments, 0xffffffff, "12345678"))).status().code(),
+      absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace

@@ -110,8 +110,7 @@ void XenProtectedHost::RemoveLeftovers(const std::set<std::string>& living) {
   RemoveLeftoverTaps(living);
 }
 
-absl::Status XenProtectedHost::AddLockstepSeams(const std::string& id,
-                                                const replication::v1::DomainDescription& domain,
+absl::Status XenProtectedHost::AddLockstepSeams(const std::string& id, const replication::v1::DomainDescription& domain,
                                                 lockstep::LockstepEgressBuffer::Options egress,
                                                 ProtectionDriver::Seams& seams) {
   if (domain.type() == replication::v1::PV) {
@@ -132,8 +131,8 @@ absl::Status XenProtectedHost::AddLockstepSeams(const std::string& id,
   auto traffic = std::make_shared<lockstep::TapGuestTraffic>(
       loop_, new_frames,
       [lockstep = seams.lockstep.get()](std::vector<TrafficFrame> frames) { lockstep->OnInput(std::move(frames)); });
-  auto buffer = std::make_unique<lockstep::LockstepEgressBuffer>(std::move(traffic), seams.lockstep.get(),
-                                                                 std::move(egress));
+  auto buffer =
+      std::make_unique<lockstep::LockstepEgressBuffer>(std::move(traffic), seams.lockstep.get(), std::move(egress));
   seams.lockstep->SetBuffer(buffer.get());
   seams.egress = std::move(buffer);
   return absl::OkStatus();

@@ -18,9 +18,9 @@ using FrameId = uint64_t;
 // All of them bounds of memory but the first. Past a bound: a difference, so a checkpoint, which empties what is kept;
 // never a release.
 struct Settings {
-  // How long output may wait that only one guest has produced. After a checkpoint the standby's network interface has to
-  // come up first, which takes 20 to 100 ms in the lab and more where the host is busy, and then it works off what the
-  // primary's guest has been given meanwhile. With less than that, guests that only differ in their timing would be
+  // How long output may wait that only one guest has produced. After a checkpoint the standby's network interface has
+  // to come up first, which takes 20 to 100 ms in the lab and more where the host is busy, and then it works off what
+  // the primary's guest has been given meanwhile. With less than that, guests that only differ in their timing would be
   // called different, each checkpoint would bring the next one, and lockstep would never begin to pay. (QEMU's
   // colo-compare waits for 3 s.) Each further millisecond is one that a client waits for output that does differ.
   absl::Duration timeout = absl::Seconds(1);

@@ -51,10 +51,9 @@ TEST(ProtectionSpec, RefusesWhatCannotWork) {
       Check([](Protection& p) { *p.mutable_settings()->mutable_link_timeout() = ToProto(absl::Milliseconds(999)); }),
       kInvalid)
       << "less than two heartbeats";
-  EXPECT_EQ(Check([](Protection& p) {
-              p.mutable_settings()->set_stream_mode(static_cast<replication::v1::StreamMode>(3));
-            }),
-            kInvalid);
+  EXPECT_EQ(
+      Check([](Protection& p) { p.mutable_settings()->set_stream_mode(static_cast<replication::v1::StreamMode>(3)); }),
+      kInvalid);
   EXPECT_EQ(Check([](Protection& p) { p.mutable_settings()->set_stream_mode(replication::v1::COLO); }),
             absl::StatusCode::kOk);
   for (uint64_t bytes : {uint64_t{1}, (uint64_t{128} << 10) - 1, uint64_t{1} << 32}) {

@@ -50,7 +50,10 @@ class LockstepKernelHarness : public KernelHarness {
   }
 
  private:
-  void Serve() { RunUntil(loop_.get(), [] { return false; }, absl::Milliseconds(5)); }
+  void Serve() {
+    RunUntil(
+        loop_.get(), [] { return false; }, absl::Milliseconds(5));
+  }
 
   const std::unique_ptr<NetlinkSocket> socket_;
   const std::unique_ptr<EventLoop> loop_;

@@ -35,8 +35,8 @@ absl::StatusOr<GuestTraffic::Diverted> TapGuestTraffic::Divert(const Vif& vif, c
       absent_.insert(vif.name);
       return Diverted::kFresh;
     }
-    return absl::FailedPreconditionError(absl::StrCat(
-        vif.name, " is a device model's card, which lockstep has no way out for: use stream mode REMUS"));
+    return absl::FailedPreconditionError(
+        absl::StrCat(vif.name, " is a device model's card, which lockstep has no way out for: use stream mode REMUS"));
   }
   failed_.erase(vif.name);
   const absl::StatusOr<VifFrames::Added> added = frames_->Add(vif, protection, VifMode::kDivert);

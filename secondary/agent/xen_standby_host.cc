@@ -38,8 +38,7 @@ absl::Status XenStandbyHost::CheckSession(const replication::v1::OpenSession& op
   if (open_session.stream_mode() != replication::v1::REMUS && open_session.stream_mode() != replication::v1::COLO) {
     return absl::FailedPreconditionError("this secondary knows only the stream modes REMUS and COLO");
   }
-  if (open_session.stream_mode() == replication::v1::COLO &&
-      open_session.domain().type() == replication::v1::PV) {
+  if (open_session.stream_mode() == replication::v1::COLO && open_session.domain().type() == replication::v1::PV) {
     return absl::FailedPreconditionError("only PVH and HVM guests can run in lockstep (stream mode COLO)");
   }
   bool raw = false;
