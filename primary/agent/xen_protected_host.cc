@@ -110,7 +110,7 @@ void XenProtectedHost::RemoveLeftovers(const std::set<std::string>& living) {
   RemoveLeftoverTaps(living);
 }
 
-absl::Status XenProtectedHost::AddLockstepSeams(const std::string& id, const replication::v1::DomainDescription& domain,
+absl::Status XenProtectedHost::AddLockstepSeams(const replication::v1::DomainDescription& domain,
                                                 lockstep::LockstepEgressBuffer::Options egress,
                                                 ProtectionDriver::Seams& seams) {
   if (domain.type() == replication::v1::PV) {
@@ -124,12 +124,8 @@ absl::Status XenProtectedHost::AddLockstepSeams(const std::string& id, const rep
     tap_socket_ = *std::move(socket);
   }
   seams.lockstep = std::make_unique<GuestLockstep>(loop_);
-  const auto new_frames = [socket = tap_socket_.get(), loop = loop_](VifFrames::OnFrames on_frames,
-                                                                     VifFrames::OnError on_error) {
-    return std::make_unique<GuestTaps>(socket, loop, std::move(on_frames), std::move(on_error));
-  };
   auto traffic = std::make_shared<lockstep::TapGuestTraffic>(
-      loop_, new_frames,
+      loop_, GuestTaps::Factory(tap_socket_.get(), loop_),
       [lockstep = seams.lockstep.get()](std::vector<TrafficFrame> frames) { lockstep->OnInput(std::move(frames)); });
   auto buffer =
       std::make_unique<lockstep::LockstepEgressBuffer>(std::move(traffic), seams.lockstep.get(), std::move(egress));
@@ -166,7 +162,7 @@ absl::StatusOr<ProtectionDriver::Seams> XenProtectedHost::MakeSeams(const std::s
   seams.guest = std::make_unique<XenGuestControl>(xc_.get(), domain.domid());
   if (lockstep) {
     const absl::Status added = AddLockstepSeams(
-        id, domain, {.protection = egress.protection, .vifs = egress.vifs, .limits_bytes = egress.limits_bytes}, seams);
+        domain, {.protection = egress.protection, .vifs = egress.vifs, .limits_bytes = egress.limits_bytes}, seams);
     if (!added.ok()) return added;
   } else {
     seams.egress = std::make_unique<PlugEgressBuffer>(kernel_, egress);

@@ -53,7 +53,7 @@ class XenProtectedHost final : public ProtectedHost {
 
  private:
   // Where a protection in stream mode COLO has its guest's output, and what goes to the guest.
-  absl::Status AddLockstepSeams(const std::string& id, const replication::v1::DomainDescription& domain,
+  absl::Status AddLockstepSeams(const replication::v1::DomainDescription& domain,
                                 lockstep::LockstepEgressBuffer::Options egress, ProtectionDriver::Seams& seams);
 
   XenProtectedHost(EventLoop* loop, Options options, XcInterface xc, std::unique_ptr<Xenstore> store,

@@ -70,11 +70,7 @@ absl::StatusOr<std::unique_ptr<StandbyTraffic>> XenStandbyHost::NewTraffic(
     vif.domid = domid;
     vif.device_id = described.device_id();
   }
-  const auto new_frames = [socket = tap_socket_.get(), loop = loop_](VifFrames::OnFrames on_frames,
-                                                                     VifFrames::OnError on_error) {
-    return std::make_unique<GuestTaps>(socket, loop, std::move(on_frames), std::move(on_error));
-  };
-  return TapStandbyTraffic::New(loop_, new_frames, std::move(vifs), domain.name());
+  return TapStandbyTraffic::New(loop_, GuestTaps::Factory(tap_socket_.get(), loop_), std::move(vifs), domain.name());
 }
 
 namespace {
