@@ -57,6 +57,7 @@ struct Options {
   double stats_ms = 1000;
   double drain_ms = 30'000;    // how long the last answers may take after the end of asking
   double connect_ms = 30'000;  // how long the first connections may take
+  bool accounts = false;       // each connection and datagram socket asks for an account of its own
 };
 
 volatile sig_atomic_t stop_requested = 0;
@@ -79,10 +80,13 @@ struct Distribution {
 };
 
 struct Channel {
-  Channel(int fd, bool tcp) : fd(fd), tcp(tcp) {}
+  Channel(int fd, bool tcp, uint64_t client_id, size_t ledger)
+      : fd(fd), tcp(tcp), client_id(client_id), ledger(ledger) {}
 
   int fd;
   bool tcp;
+  uint64_t client_id;
+  size_t ledger;      // which one its answers are from: index of the client's checkers
   bool lost = false;  // reset or closed by the other side
   std::string why_lost;
   std::string in;
@@ -105,6 +109,7 @@ class Client {
   explicit Client(const Options& options)
       : options_(options),
         client_id_((static_cast<uint64_t>(getpid()) << 32) ^ static_cast<uint64_t>(time(nullptr))),
+        ask_(options.accounts ? MessageKind::kAskAccount : MessageKind::kAsk),
         rate_per_second_(options.rate_per_second) {
     address_.sin_family = AF_INET;
     address_.sin_port = htons(kLedgerPort);
@@ -118,7 +123,7 @@ class Client {
     for (int i = 0; i < options_.tcp; ++i) {
       int fd = Connect(options_.connect_ms);
       if (fd < 0) return CannotTell("can't connect to the service");
-      channels_.emplace_back(fd, /*tcp=*/true);
+      AddChannel(fd, /*tcp=*/true);
     }
     for (int i = 0; i < options_.udp; ++i) {
       int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -127,7 +132,7 @@ class Client {
       }
       int room = 4 << 20;  // answers that were held come all at once
       setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
-      channels_.emplace_back(fd, /*tcp=*/false);
+      AddChannel(fd, /*tcp=*/false);
     }
     if (channels_.empty()) return CannotTell("no connections asked for");
     printf("{\"event\":\"connected\",\"tcp\":%d,\"udp\":%d}\n", options_.tcp, options_.udp);
@@ -139,10 +144,18 @@ class Client {
   }
 
  private:
+  using Histories = std::vector<std::vector<HistoryEntry>>;  // of each ledger that was asked, as ledgers_
+
   int CannotTell(const char* why) {
     printf("{\"event\":\"verdict\",\"ok\":false,\"why\":%s}\n", JsonString(why).c_str());
     fflush(stdout);
     return 2;
+  }
+
+  void AddChannel(int fd, bool tcp) {
+    const uint64_t client_id = options_.accounts ? client_id_ + channels_.size() : client_id_;
+    if (options_.accounts || ledgers_.empty()) ledgers_.push_back({client_id, LedgerChecker()});
+    channels_.emplace_back(fd, tcp, client_id, ledgers_.size() - 1);
   }
 
   // A connected TCP socket, or -1.
@@ -192,7 +205,7 @@ class Client {
       ++held_back_;
       return;
     }
-    Message request{kLedgerMagic, kLedgerVersion, MessageKind::kAsk, client_id_, ++last_request_, 0, 0};
+    Message request{kLedgerMagic, kLedgerVersion, ask_, channel.client_id, ++last_request_, 0, 0};
     channel.asked_at_ms[request.request_id] = NowMs();
     ++asked_;
     if (!channel.tcp) ++datagrams_asked_;
@@ -284,14 +297,15 @@ class Client {
       return;
     }
     HistoryEntry answer{reply.counter, reply.client_id, reply.request_id, reply.chain};
+    LedgerChecker& checker = ledgers_[channel.ledger].checker;
     auto asked = channel.asked_at_ms.find(reply.request_id);
-    if (reply.kind != MessageKind::kAsk || reply.client_id != client_id_ ||
+    if (reply.kind != ask_ || reply.client_id != channel.client_id ||
         (channel.tcp && asked == channel.asked_at_ms.end()) || reply.request_id > last_request_) {
-      checker_.ReceivedUnasked(answer);
+      checker.ReceivedUnasked(answer);
       return;
     }
     double now = NowMs();
-    checker_.Received(static_cast<uint64_t>(channel.fd), channel.tcp, answer);
+    checker.Received(static_cast<uint64_t>(channel.fd), channel.tcp, answer);
     ++answers_;
     if (mark_ms_) ++answers_after_;
     if (now - last_reply_ms_ > longest_gap_ms_) longest_gap_ms_ = now - last_reply_ms_;
@@ -402,18 +416,29 @@ class Client {
     return true;
   }
 
-  // Fetches the service's whole history over `fd`.
-  std::optional<std::vector<HistoryEntry>> FetchHistory(int fd) {
+  // Fetches the history of each ledger that was asked, over `fd`.
+  std::optional<Histories> FetchHistories(int fd) {
+    Histories histories;
+    for (const AskedLedger& ledger : ledgers_) {
+      std::optional<std::vector<HistoryEntry>> history = FetchHistory(fd, ledger.client_id);
+      if (!history) return std::nullopt;
+      histories.push_back(*std::move(history));
+    }
+    return histories;
+  }
+
+  std::optional<std::vector<HistoryEntry>> FetchHistory(int fd, uint64_t client_id) {
+    const MessageKind kind = options_.accounts ? MessageKind::kAccountHistory : MessageKind::kHistory;
     std::vector<HistoryEntry> history;
     uint64_t next = 0;
     for (;;) {
       double deadline_ms = NowMs() + options_.drain_ms;
-      Message request{kLedgerMagic, kLedgerVersion, MessageKind::kHistory, client_id_, 0, next, kHistoryChunk};
+      Message request{kLedgerMagic, kLedgerVersion, kind, client_id, 0, next, kHistoryChunk};
       if (send(fd, &request, sizeof(request), MSG_NOSIGNAL) != sizeof(request)) return std::nullopt;
       Message reply;
       do {  // late answers to other kinds of requests may still come
         if (!ReadExactly(fd, &reply, sizeof(reply), deadline_ms) || reply.magic != kLedgerMagic) return std::nullopt;
-      } while (reply.kind != MessageKind::kHistory);
+      } while (reply.kind != kind);
       if (reply.chain == 0) return history;
       if (reply.chain > kHistoryChunk) return std::nullopt;
       size_t size = history.size();
@@ -442,10 +467,12 @@ class Client {
 
   // What became of the datagrams, as JSON: the questions without an answer, whether each reached the service (then it
   // is the answer that was lost), and what both ends know to have dropped.
-  std::string Datagrams(const std::vector<HistoryEntry>& history, const Message& service) {
-    std::unordered_set<uint64_t> reached;
-    for (const HistoryEntry& entry : history) {
-      if (entry.client_id == client_id_) reached.insert(entry.request_id);
+  std::string Datagrams(const Histories& histories, const Message& service) {
+    std::unordered_set<uint64_t> reached;  // request ids are unique among all that this client asks
+    for (size_t i = 0; i < histories.size(); ++i) {
+      for (const HistoryEntry& entry : histories[i]) {
+        if (entry.client_id == ledgers_[i].client_id) reached.insert(entry.request_id);
+      }
     }
     uint64_t dropped = 0;
     int questions_lost = 0, answers_lost = 0;
@@ -478,7 +505,7 @@ class Client {
   int Judge() {
     int lost = 0, silent = 0;
     std::string why;
-    std::optional<std::vector<HistoryEntry>> history;
+    std::optional<Histories> histories;
     for (Channel& channel : channels_) {
       if (!channel.tcp) continue;
       if (channel.lost) {
@@ -487,19 +514,20 @@ class Client {
       } else if (!channel.asked_at_ms.empty() || (mark_ms_ && !channel.answered_after_mark)) {
         ++silent;
         if (why.empty()) why = "a TCP connection answers no more";
-      } else if (!history) {
-        history = FetchHistory(channel.fd);
+      } else if (!histories) {
+        histories = FetchHistories(channel.fd);
       }
     }
-    if (!history) {
+    if (!histories) {
       int fd = Connect(options_.drain_ms);
-      if (fd >= 0) history = FetchHistory(fd);
+      if (fd >= 0) histories = FetchHistories(fd);
       if (fd >= 0) close(fd);
     }
-    if (!history) return CannotTell("the service does not show its history");
+    if (!histories) return CannotTell("the service does not show its history");
     std::optional<Message> service = AskDrops();
     if (!service) return CannotTell("the service does not say what its receive queue dropped");
-    LedgerVerdict verdict = checker_.Verify(*history);
+    LedgerVerdict verdict;
+    for (size_t i = 0; i < ledgers_.size(); ++i) verdict.Add(ledgers_[i].checker.Verify((*histories)[i]));
     if (!verdict.first_problem.empty()) why = verdict.first_problem;
     bool survived = options_.tcp > 0 && lost == 0 && silent == 0;
     bool ok = verdict.kept_its_word() && (survived || options_.tcp == 0) && garbage_ == 0 &&
@@ -520,17 +548,22 @@ class Client {
            optional_ms(first_tcp_reply_ms_).c_str());
     printf(",\"rtt_ms\":{\"p50\":%.3f,\"p99\":%.3f},\"rtt_after_ms\":{\"p50\":%.3f,\"p99\":%.3f},\"udp\":%s}\n",
            rtt_before_.At(0.5), rtt_before_.At(0.99), rtt_after_.At(0.5), rtt_after_.At(0.99),
-           Datagrams(*history, *service).c_str());
+           Datagrams(*histories, *service).c_str());
     fflush(stdout);
     return ok ? 0 : 1;
   }
 
   const Options options_;
   const uint64_t client_id_;
+  const MessageKind ask_;
   double rate_per_second_;
   sockaddr_in address_{};
   std::vector<Channel> channels_;
-  LedgerChecker checker_;
+  struct AskedLedger {
+    uint64_t client_id;
+    LedgerChecker checker;
+  };
+  std::vector<AskedLedger> ledgers_;  // of one ledger, or of each channel's account
   bool stdin_open_ = true;
   std::string commands_;
   uint64_t last_request_ = 0;
@@ -577,6 +610,8 @@ bool Parse(int argc, char** argv, Options& options) {
       options.drain_ms = atof(value);
     else if (name == "--connect-ms")
       options.connect_ms = atof(value);
+    else if (name == "--accounts")
+      options.accounts = atoi(value) != 0;
     else
       return false;
   }
@@ -591,7 +626,7 @@ int main(int argc, char** argv) {
   if (!romulus::lab::Parse(argc, argv, options)) {
     fprintf(stderr,
             "usage: ledger_client [--server=IP] [--tcp=N] [--udp=N] [--rate=PER_SECOND] [--seconds=S] "
-            "[--stats-ms=MS] [--drain-ms=MS] [--connect-ms=MS]\n");
+            "[--stats-ms=MS] [--drain-ms=MS] [--connect-ms=MS] [--accounts=0|1]\n");
     return 2;
   }
   signal(SIGPIPE, SIG_IGN);

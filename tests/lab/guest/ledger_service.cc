@@ -1,6 +1,7 @@
 // The workload that the lab protects: a service whose whole state is in memory. It answers numbered requests over TCP
-// and UDP with a counter that only grows and a chain value over all it has answered, remembers its last
-// kHistoryCapacity answers and shows any range of them. On request it also dirties memory at a given rate.
+// and UDP with a counter that only grows and a chain value over all it has answered, be it in all or for one client
+// (tests/lab/ledger/protocol.h), remembers its last answers and shows any range of them. On request it also dirties
+// memory at a given rate.
 //
 // One thread, one epoll loop. Runs in the guest's initramfs, statically linked; it never exits.
 #include <arpa/inet.h>
@@ -19,10 +20,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <deque>
 #include <memory>
 #include <string>
 #include <unordered_map>
-#include <vector>
 
 #include "tests/lab/guest/memory_dirtier.h"
 #include "tests/lab/ledger/protocol.h"
@@ -38,12 +39,13 @@ namespace {
 
 class Ledger {
  public:
-  Ledger() : entries_(kHistoryCapacity) {}
+  explicit Ledger(uint64_t capacity) : capacity_(capacity) {}
 
   Message Answer(const Message& request) {
     ++last_counter_;
     chain_ = NextChain(chain_, last_counter_, request.client_id, request.request_id);
-    entries_[last_counter_ % kHistoryCapacity] = {last_counter_, request.client_id, request.request_id, chain_};
+    if (entries_.size() == capacity_) entries_.pop_front();
+    entries_.push_back({last_counter_, request.client_id, request.request_id, chain_});
     Message reply = request;
     reply.counter = last_counter_;
     reply.chain = chain_;
@@ -51,24 +53,24 @@ class Ledger {
   }
 
   uint64_t last_counter() const { return last_counter_; }
-  uint64_t first_remembered() const {
-    return last_counter_ < kHistoryCapacity ? 1 : last_counter_ - kHistoryCapacity + 1;
-  }
+  uint64_t first_remembered() const { return last_counter_ - entries_.size() + 1; }
 
-  void AppendRange(uint64_t first, uint64_t most, std::string& out) const {
-    first = std::max(first, first_remembered());
-    uint64_t count = first > last_counter_ ? 0 : std::min(most, last_counter_ - first + 1);
-    Message header{kLedgerMagic, kLedgerVersion, MessageKind::kHistory, 0, 0, first, count};
+  void AppendRange(const Message& request, std::string& out) const {
+    const uint64_t first = std::max(request.counter, first_remembered());
+    const uint64_t most = request.chain;
+    const uint64_t count = first > last_counter_ ? 0 : std::min(most, last_counter_ - first + 1);
+    Message header{kLedgerMagic, kLedgerVersion, request.kind, request.client_id, 0, first, count};
     out.append(reinterpret_cast<const char*>(&header), sizeof(header));
     for (uint64_t counter = first; counter < first + count; ++counter) {
-      out.append(reinterpret_cast<const char*>(&entries_[counter % kHistoryCapacity]), sizeof(HistoryEntry));
+      out.append(reinterpret_cast<const char*>(&entries_[counter - first_remembered()]), sizeof(HistoryEntry));
     }
   }
 
  private:
+  const uint64_t capacity_;
   uint64_t last_counter_ = 0;
   uint64_t chain_ = 0;
-  std::vector<HistoryEntry> entries_;
+  std::deque<HistoryEntry> entries_;
 };
 
 struct Connection {
@@ -149,6 +151,14 @@ class Service {
     return message.magic == kLedgerMagic && message.version == kLedgerVersion;
   }
 
+  // Nullptr: one more than there may be.
+  Ledger* Account(uint64_t client_id) {
+    auto found = accounts_.find(client_id);
+    if (found != accounts_.end()) return &found->second;
+    if (accounts_.size() == kMostAccounts) return nullptr;
+    return &accounts_.try_emplace(client_id, kAccountHistoryCapacity).first->second;
+  }
+
   void Handle(const Message& request, bool stream, std::string& out) {
     Message reply = request;
     switch (request.kind) {
@@ -156,8 +166,19 @@ class Service {
         reply = ledger_.Answer(request);
         break;
       case MessageKind::kHistory:
-        if (stream) ledger_.AppendRange(request.counter, request.chain, out);
+        if (stream) ledger_.AppendRange(request, out);
         return;
+      case MessageKind::kAskAccount: {
+        Ledger* const account = Account(request.client_id);
+        if (account == nullptr) return;
+        reply = account->Answer(request);
+        break;
+      }
+      case MessageKind::kAccountHistory: {
+        const Ledger* const account = Account(request.client_id);
+        if (stream && account != nullptr) account->AppendRange(request, out);
+        return;
+      }
       case MessageKind::kStatus:
         reply.counter = ledger_.last_counter();
         reply.chain = ledger_.first_remembered();
@@ -245,7 +266,8 @@ class Service {
   int tcp_ = -1;
   int udp_ = -1;
   uint64_t datagrams_not_sent_ = 0;
-  Ledger ledger_;
+  Ledger ledger_{kHistoryCapacity};
+  std::unordered_map<uint64_t, Ledger> accounts_;  // By client_id.
   MemoryDirtier dirtier_;
   std::unordered_map<int, Connection> connections_;
 };

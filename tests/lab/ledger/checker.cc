@@ -13,6 +13,15 @@ std::string Describe(const HistoryEntry& entry) {
 
 }  // namespace
 
+void LedgerVerdict::Add(const LedgerVerdict& other) {
+  answers += other.answers;
+  forgotten += other.forgotten;
+  contradicted += other.contradicted;
+  unverifiable += other.unverifiable;
+  broken_chain += other.broken_chain;
+  if (first_problem.empty()) first_problem = other.first_problem;
+}
+
 void LedgerChecker::Contradiction(uint64_t counter, std::string problem) {
   contradicted_.insert(counter);
   if (first_problem_.empty()) first_problem_ = std::move(problem);

@@ -27,6 +27,9 @@ struct LedgerVerdict {
   bool kept_its_word() const {
     return forgotten == 0 && contradicted == 0 && unverifiable == 0 && broken_chain == 0;
   }
+
+  // The verdict on both, of different ledgers.
+  void Add(const LedgerVerdict& other);
 };
 
 class LedgerChecker {

@@ -140,5 +140,20 @@ TEST(LedgerCheckerTest, AnswersOlderThanTheHistoryAreReportedNotPassed) {
   EXPECT_FALSE(verdict.kept_its_word());
 }
 
+TEST(LedgerVerdictTest, AVerdictOnSeveralLedgersIsTheWorstOfAll) {
+  auto history = HonestHistory(10);
+  const LedgerVerdict good = ThatReceivedAll(history).Verify(history);
+  LedgerChecker deceived = ThatReceivedAll(history);
+  history.pop_back();
+  const LedgerVerdict bad = deceived.Verify(history);
+  for (LedgerVerdict sum : {good, bad}) {
+    sum.Add(sum.kept_its_word() ? bad : good);
+    EXPECT_EQ(sum.answers, 20u);
+    EXPECT_EQ(sum.forgotten, 1u);
+    EXPECT_EQ(sum.first_problem, bad.first_problem);
+    EXPECT_FALSE(sum.kept_its_word());
+  }
+}
+
 }  // namespace
 }  // namespace romulus::lab

@@ -1,10 +1,16 @@
 // The ledger service's wire format, shared by the service in the guest and the client outside.
 //
-// One fixed-size Message each way, little-endian, over TCP (back to back) or UDP (one per datagram). Only kHistory
-// is followed by more: `chain` HistoryEntry records (TCP only). Both ends are x86-64, so the structs are the bytes.
+// One fixed-size Message each way, little-endian, over TCP (back to back) or UDP (one per datagram). Only the replies
+// with history are followed by more: `chain` HistoryEntry records (TCP only). Both ends are x86-64, so the structs are
+// the bytes.
 //
 // The service numbers everything it answers with a counter that only grows and binds each answer to all earlier ones
 // by NextChain(). Whoever holds an answer can therefore prove later that the service forgot it or changed its mind.
+//
+// There is one ledger of all clients, whose answers depend on the order in which the questions of several connections
+// come, and there are accounts: a ledger for each client_id, whose answers depend on that client's questions alone. A
+// client with one connection per account gets the same answers from two copies of the service that are given the same
+// questions, whatever their order across connections.
 #ifndef ROMULUS_TESTS_LAB_LEDGER_PROTOCOL_H_
 #define ROMULUS_TESTS_LAB_LEDGER_PROTOCOL_H_
 
@@ -18,8 +24,12 @@ inline constexpr uint32_t kLedgerMagic = 0x4c444752;  // "RGDL"
 inline constexpr uint16_t kLedgerVersion = 1;
 inline constexpr uint16_t kLedgerPort = 7000;
 
-// How many answers the service remembers; older ones fall out of its history. 32 bytes each.
+// How many answers the service remembers of all clients' ledger and of each account; older ones fall out of its
+// history. 32 bytes each.
 inline constexpr uint64_t kHistoryCapacity = 500'000;
+inline constexpr uint64_t kAccountHistoryCapacity = 50'000;
+// More accounts than these get no answer.
+inline constexpr size_t kMostAccounts = 32;
 
 enum class MessageKind : uint16_t {
   kAsk = 1,      // answered with counter and chain
@@ -30,6 +40,8 @@ enum class MessageKind : uint16_t {
                  // chain = datagram answers that it could not send
   kDirtied = 6,  // answered with counter = pages written by kDirty's doing since the start, chain = the guest's time in
                  // microseconds, which goes on while it is suspended
+  kAskAccount = 7,      // as kAsk, of the account of client_id
+  kAccountHistory = 8,  // as kHistory
 };
 
 struct Message {

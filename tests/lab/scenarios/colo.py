@@ -24,7 +24,7 @@ def run(story):
 def _cut(story, cut):
     settings = protected_pair.Settings(stream_mode="REMUS" if story.broken else "COLO")
     with protected_pair.protected(story, settings) as pair:
-        client = pair.lab.start_client(rate=20)
+        client = pair.lab.start_client(rate=20, accounts=True)
         client.wait_connected()
         story.step(f"protected; the standby is to run along {RUNS} times while a client asks over TCP and UDP")
         deadline = time.monotonic() + (30 if story.broken else 180)
