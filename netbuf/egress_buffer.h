@@ -2,10 +2,12 @@
 #define ROMULUS_NETBUF_EGRESS_BUFFER_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "netbuf/hold_time_meter.h"
 
 namespace romulus {
 
@@ -62,6 +64,9 @@ class EgressBuffer {
     uint64_t sent_bytes = 0;       // In the unit of held_bytes: held + sent is what has come, without what was dropped.
     uint64_t dropped_packets = 0;  // By the kernel, because the buffer was full. Not those that Discard dropped.
     uint64_t epochs = 0;           // Whose end OpenEpoch has marked.
+    // Of the packets that left last, from each one's arrival to its release. Nullopt: this buffer knows no single
+    // packet (HoldTimeMeter makes it up from the counters).
+    std::optional<HoldTimeMeter::Spread> time_held;
   };
   struct Statistics {
     // Sums over the vifs.

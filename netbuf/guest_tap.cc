@@ -14,7 +14,6 @@ struct TapRule {
   enum class Purpose {
     kLetOursPass,  // What this process writes.
     kTake,         // Redirected to the TAP.
-    kCopy,         // Copied to the TAP.
     kShut,         // Dropped.
   };
 
@@ -47,6 +46,8 @@ using Mode = GuestTap::Mode;
 constexpr uint32_t kMark = 0x524f4d55;
 
 constexpr uint32_t kIsolation = 2;
+// Never reached: tells a successor that the guest was taken over.
+constexpr uint32_t kTranslation = 5;
 
 // By hook and priority. The last one of a hook that takes or drops all stays while the others are exchanged, for a
 // successor: so it is never open. While a redirection is before it, it sees nothing.
@@ -56,9 +57,9 @@ constexpr TapRule kRules[] = {
     {TcHook::kIngress, 3, TapRule::Purpose::kShut, true, true, true},
     {TcHook::kEgress, 1, TapRule::Purpose::kLetOursPass, true, true, true},
     {TcHook::kEgress, kIsolation, TapRule::Purpose::kShut, false, true, false},
-    {TcHook::kEgress, 3, TapRule::Purpose::kTake, false, true, true},
-    {TcHook::kEgress, 4, TapRule::Purpose::kShut, false, true, true},
-    {TcHook::kEgress, 5, TapRule::Purpose::kCopy, true, false, false},
+    {TcHook::kEgress, 3, TapRule::Purpose::kTake, true, true, true},
+    {TcHook::kEgress, 4, TapRule::Purpose::kShut, true, true, true},
+    {TcHook::kEgress, kTranslation, TapRule::Purpose::kShut, false, false, true},
 };
 constexpr uint32_t kLastShutAtIngress = 3;
 constexpr uint32_t kLastShutAtEgress = 4;
@@ -78,9 +79,6 @@ TcRule ToTcRule(const TapRule& rule, const NetworkLink& from_guest, const Networ
       break;
     case TapRule::Purpose::kTake:
       made.action = TcRule::Action::kRedirectEgress;
-      break;
-    case TapRule::Purpose::kCopy:
-      made.action = TcRule::Action::kCopyEgress;
       break;
     case TapRule::Purpose::kShut:
       made.action = TcRule::Action::kDrop;
@@ -180,13 +178,13 @@ absl::Status RefuseForeign(const NetworkLink& vif) {
 }
 
 Mode ModeOf(const Found& found) {
-  bool isolates = false, takes_both = false;
+  bool isolates = false, translates = false;
   for (const FoundRule& rule : found.ours) {
     if (rule.hook != TcHook::kEgress) continue;
     isolates |= rule.priority == kIsolation;
-    takes_both |= rule.priority == kLastShutAtEgress;
+    translates |= rule.priority == kTranslation;
   }
-  return isolates ? Mode::kIsolate : takes_both ? Mode::kTranslate : Mode::kDivert;
+  return isolates ? Mode::kIsolate : translates ? Mode::kTranslate : Mode::kDivert;
 }
 
 // Whether a process that lives has the vif's TAPs.

@@ -38,12 +38,9 @@ void SimulatedVifs::NetworkSends(const std::string& name, GuestFrame frame) {
     case VifMode::kDirect:
       vif.guest.push_back(std::move(frame));
       return;
-    case VifMode::kDivert:
-      vif.guest.push_back(frame);
-      Take(vif, FrameDirection::kToGuest, std::move(frame));
-      return;
     case VifMode::kIsolate:
       return;
+    case VifMode::kDivert:
     case VifMode::kTranslate:
       Take(vif, FrameDirection::kToGuest, std::move(frame));
       return;

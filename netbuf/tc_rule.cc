@@ -40,8 +40,7 @@ tcmsg RuleAddress(const NetworkLink& link, const TcRule& rule) {
 }
 
 bool Redirects(const TcRule& rule) {
-  return rule.action == TcRule::Action::kRedirectEgress || rule.action == TcRule::Action::kRedirectIngress ||
-         rule.action == TcRule::Action::kCopyEgress;
+  return rule.action == TcRule::Action::kRedirectEgress || rule.action == TcRule::Action::kRedirectIngress;
 }
 
 void BeginAction(NetlinkMessage& request, int position, const char* kind, const std::string& cookie) {
@@ -61,11 +60,8 @@ void PutMark(NetlinkMessage& request, int position, uint32_t mark, int verdict, 
 void PutMirred(NetlinkMessage& request, int position, const TcRule& rule) {
   tc_mirred parameters = {};
   parameters.ifindex = rule.to_index;
-  // A copy leaves the original to whoever else has a filter there.
-  parameters.action = rule.action == TcRule::Action::kCopyEgress ? TC_ACT_UNSPEC : TC_ACT_STOLEN;
-  parameters.eaction = rule.action == TcRule::Action::kCopyEgress       ? TCA_EGRESS_MIRROR
-                       : rule.action == TcRule::Action::kRedirectEgress ? TCA_EGRESS_REDIR
-                                                                        : TCA_INGRESS_REDIR;
+  parameters.action = TC_ACT_STOLEN;
+  parameters.eaction = rule.action == TcRule::Action::kRedirectEgress ? TCA_EGRESS_REDIR : TCA_INGRESS_REDIR;
   BeginAction(request, position, "mirred", rule.cookie);
   request.Put(TCA_MIRRED_PARMS, &parameters, sizeof(parameters)).EndNested().EndNested();
 }

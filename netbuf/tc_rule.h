@@ -43,14 +43,13 @@ struct TcRule {
     kNothing,          // As if the filter were not there.
     kRedirectEgress,   // Leaves by another device instead.
     kRedirectIngress,  // Is received by another device instead.
-    kCopyEgress,       // Leaves by another device as well; filters behind this one are asked about the original.
   };
 
   TcHook hook = TcHook::kIngress;
   uint32_t priority = 1;
   std::optional<uint32_t> only_mark;  // Only packets with this mark (cls_fw); else all (cls_matchall).
   Action action = Action::kPass;
-  int to_index = 0;                  // Of the other device. When that goes, a redirection drops, a copy is not made.
+  int to_index = 0;                  // Of the other device. When that goes, a redirection drops.
   std::optional<uint32_t> set_mark;  // Before a redirection.
   std::string cookie;                // Whose it is; 16 bytes at most.
 };

@@ -19,9 +19,9 @@ enum class FrameDirection { kFromGuest, kToGuest };
 //            mode      | from the guest     | to the guest
 enum class VifMode {
   kDirect,     //         untouched          | untouched
-  kDivert,     //         taken              | goes on, and a copy is taken
+  kDivert,     //         taken              | taken
   kIsolate,    //         taken              | dropped: nothing but what is written here reaches the guest
-  kTranslate,  //         taken              | taken
+  kTranslate,  //         taken              | taken; for successors: the guest was taken over
 };
 
 // The seam for the frames of a guest's vifs, taken into this process and written back. Real side: GuestTaps (TAP

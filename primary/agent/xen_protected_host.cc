@@ -127,6 +127,7 @@ absl::Status XenProtectedHost::AddLockstepSeams(const replication::v1::DomainDes
   auto traffic = std::make_shared<lockstep::TapGuestTraffic>(
       loop_, GuestTaps::Factory(tap_socket_.get(), loop_),
       [lockstep = seams.lockstep.get()](std::vector<TrafficFrame> frames) { lockstep->OnInput(std::move(frames)); });
+  egress.now = [loop = loop_] { return loop->Now(); };
   auto buffer =
       std::make_unique<lockstep::LockstepEgressBuffer>(std::move(traffic), seams.lockstep.get(), std::move(egress));
   seams.lockstep->SetBuffer(buffer.get());

@@ -1,5 +1,8 @@
 #include "primary/comparison/datagram_comparison.h"
 
+#include <algorithm>
+
+#include "absl/hash/hash.h"
 #include "absl/strings/str_cat.h"
 
 namespace romulus::comparison {
@@ -21,6 +24,12 @@ Compared ComparedBytes(const Frame& parsed, absl::string_view contents) {
   return {body, {}};
 }
 
+// Of what is compared.
+size_t HashOf(const Frame& parsed, absl::string_view contents) {
+  const Compared compared = ComparedBytes(parsed, contents);
+  return absl::HashOf(compared.before, compared.behind, parsed.fragment_offset, parsed.more_fragments);
+}
+
 bool SamePlace(const Frame& a, const Frame& b) {
   return a.fragment_offset == b.fragment_offset && a.more_fragments == b.more_fragments;
 }
@@ -28,19 +37,39 @@ bool SamePlace(const Frame& a, const Frame& b) {
 }  // namespace
 
 Verdict DatagramComparison::Judge(const HeldFrame& frame, uint32_t, std::vector<packet::SequenceOffset>&) {
-  if (standby_.empty()) return Verdict::Waits();
-  const Datagram& other = standby_.front();
-  const Compared ours = ComparedBytes(frame.parsed, *frame.contents);
-  const Compared theirs = ComparedBytes(other.parsed, other.contents);
-  if (ours.before != theirs.before || ours.behind != theirs.behind || !SamePlace(frame.parsed, other.parsed)) {
+  while (!standby_.empty()) {
+    const Datagram& other = standby_.front();
+    const Compared ours = ComparedBytes(frame.parsed, *frame.contents);
+    const Compared theirs = ComparedBytes(other.parsed, other.contents);
+    const bool same =
+        ours.before == theirs.before && ours.behind == theirs.behind && SamePlace(frame.parsed, other.parsed);
+    const bool repeat = !same && repeated_.has_value() && IsRepeat(other, *repeated_);
+    if (same || repeat) {
+      bytes_ -= other.contents.size() + kDatagramCost;
+      standby_.pop_front();
+    }
+    if (repeat) continue;
+    repeated_.reset();
+    if (same) return Verdict::Leaves();
     return Verdict::Differs(DifferenceReason::kPacket,
                             absl::StrCat("the next packet is of ", frame.parsed.end - frame.parsed.transport_at,
                                          " bytes, the standby's of ", other.parsed.end - other.parsed.transport_at,
                                          ", and they are not the same"));
   }
-  bytes_ -= other.contents.size() + kDatagramCost;
-  standby_.pop_front();
-  return Verdict::Leaves();
+  return Verdict::Waits();
+}
+
+void DatagramComparison::OnLeft(const HeldFrame& frame) {
+  left_.push_back(HashOf(frame.parsed, *frame.contents));
+  if (left_.size() > kLeftMax) left_.pop_front();
+}
+
+bool DatagramComparison::IsRepeat(const Datagram& datagram, size_t& from) const {
+  const size_t hash = HashOf(datagram.parsed, datagram.contents);
+  const auto found = std::find(left_.begin() + from, left_.end(), hash);
+  if (found == left_.end()) return false;
+  from = found - left_.begin() + 1;
+  return true;
 }
 
 std::optional<Difference> DatagramComparison::OnStandby(absl::Duration now, const Frame& parsed,
@@ -58,11 +87,15 @@ std::optional<Difference> DatagramComparison::OnStandby(absl::Duration now, cons
 void DatagramComparison::OnEpochEnd() {
   standby_.clear();
   bytes_ = 0;
+  repeated_ = 0;
 }
 
 std::optional<absl::Duration> DatagramComparison::StandbyAloneSince() const {
-  if (standby_.empty()) return std::nullopt;
-  return standby_.front().came;
+  std::optional<size_t> repeated = repeated_;
+  for (const Datagram& datagram : standby_) {
+    if (!repeated.has_value() || !IsRepeat(datagram, *repeated)) return datagram.came;
+  }
+  return std::nullopt;
 }
 
 }  // namespace romulus::comparison

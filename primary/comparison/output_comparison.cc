@@ -72,8 +72,9 @@ Actions OutputComparison::OnStandbyFrame(absl::Duration now, uint32_t device_id,
   return actions;
 }
 
-void OutputComparison::OnEpochEnd() {
+void OutputComparison::OnEpochEnd(absl::Duration now) {
   OnStandbyStopped();
+  epoch_ended_ = now;
   offsets_ = 0;
   bound_reported_ = false;
   untracked_ended_ = untracked_;
@@ -105,6 +106,7 @@ void OutputComparison::OnCommit() {
 Actions OutputComparison::OnStandbyRunning(absl::Duration now) {
   Actions actions;
   running_since_ = now;
+  lag_ = now - epoch_ended_.value_or(now);
   if (untracked_ > 0) ReportBound(actions);
   for (Entry* entry : recent_) Compare(*entry, actions);
   // Each flow's are in order; so are they all.
@@ -227,8 +229,8 @@ void OutputComparison::SetDeadline(Entry& entry) {
   std::optional<absl::Duration> deadline;
   if (running_since_.has_value() && !entry.different) {
     std::optional<absl::Duration> since = entry.flow->StandbyAloneSince();
-    if (!entry.held.empty()) since = entry.held.front().came;
-    if (since.has_value()) deadline = std::max(*since, *running_since_) + settings_.timeout;
+    if (!entry.held.empty()) since = std::max(entry.held.front().came + lag_, *running_since_);
+    if (since.has_value()) deadline = *since + settings_.timeout;
   }
   if (deadline == entry.deadline) return;
   if (entry.deadline.has_value()) deadlines_.erase({*entry.deadline, &entry});

@@ -51,7 +51,7 @@ class OutputComparison {
                          std::shared_ptr<const std::string> contents);
   Actions OnStandbyFrame(absl::Duration now, uint32_t device_id, absl::string_view contents);
 
-  void OnEpochEnd();
+  void OnEpochEnd(absl::Duration now);
   void OnCommit();
   Actions OnStandbyRunning(absl::Duration now);
   void OnStandbyStopped();
@@ -106,6 +106,9 @@ class OutputComparison {
   uint64_t untracked_ended_ = 0;  // Of them, of the ended epoch.
   bool bound_reported_ = false;   // In this epoch.
   std::optional<absl::Duration> running_since_;
+  std::optional<absl::Duration> epoch_ended_;
+  // How much later than the primary's guest the standby went on from the checkpoint, at most.
+  absl::Duration lag_;
   uint32_t offsets_ = 0;  // Asked for in this epoch.
   FrameId last_id_ = 0;
   Statistics statistics_;

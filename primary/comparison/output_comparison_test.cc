@@ -69,7 +69,7 @@ class OutputComparisonTest : public ::testing::Test {
   void Run() { Apply(comparison_.OnStandbyRunning(now_)); }
   // A checkpoint with its commit, and the standby runs again.
   void Checkpoint() {
-    comparison_.OnEpochEnd();
+    comparison_.OnEpochEnd(now_);
     comparison_.OnCommit();
     Run();
   }
@@ -483,6 +483,20 @@ TEST_F(TcpTest, ThePrimarysTimeoutCountsFromTheStandbysRunning) {
   EXPECT_EQ(comparison_.NextDeadline(), now_ + Settings().timeout);
 }
 
+// The standby has gone on from the checkpoint later than the primary, and what its timers make it send stays as much
+// later.
+TEST_F(TcpTest, ThePrimarysTimeoutAllowsForTheStandbysLag) {
+  comparison_.OnEpochEnd(now_);
+  comparison_.OnCommit();
+  now_ += absl::Seconds(5);
+  Run();
+  Primary(server_.Segment(1000, 0, "p"));
+  Pass(absl::Seconds(5) + Settings().timeout - absl::Milliseconds(1));
+  EXPECT_THAT(Differences(), IsEmpty());
+  Pass(absl::Milliseconds(1));
+  EXPECT_THAT(Differences(), ElementsAre(DifferenceReason::kPrimaryOnly));
+}
+
 TEST_F(TcpTest, OneConnectionDoesNotHoldAnother) {
   const Server other{.client_port = 52000};
   Run();
@@ -532,7 +546,7 @@ TEST_F(EpochTest, WhatTheStandbySentIsVoidAtTheEpochsEnd) {
 TEST_F(EpochTest, AnEndedEpochsFramesLeaveByCommitOnlyAndNothingOfTheirFlowBefore) {
   const Server other{.client_port = 52000};
   Primary(server_.Segment(1000, 5, "old"));
-  comparison_.OnEpochEnd();
+  comparison_.OnEpochEnd(now_);
   Primary(server_.Segment(1003, 5, "new"));
   Primary(other.Segment(1, 5, "other"));
   Run();
@@ -547,7 +561,7 @@ TEST_F(EpochTest, AnEndedEpochsFramesLeaveByCommitOnlyAndNothingOfTheirFlowBefor
 
 TEST_F(EpochTest, HeldFramesOfManyFlowsAreComparedWhenTheStandbyRuns) {
   for (uint16_t port = 1; port < 40; ++port) Primary(Server{.client_port = port}.Segment(1000, 600, "x"));
-  comparison_.OnEpochEnd();
+  comparison_.OnEpochEnd(now_);
   for (uint16_t port = 39; port > 0; --port) Primary(Server{.client_port = port}.Segment(1001, 600, ""));
   comparison_.OnCommit();
   Run();
@@ -640,6 +654,59 @@ TEST_F(DatagramTest, FragmentsByPlaceAndBytes) {
   EXPECT_THAT(Released(), ElementsAre(1)) << "each guest has IP ids of its own";
   Standby(packet::FragmentFrame(kGuest, kPeer, 17, 99, 2, false, "tail"));
   EXPECT_THAT(Differences(), ElementsAre(DifferenceReason::kPacket));
+}
+
+// Its network card takes again what the primary's had not acknowledged to the guest at the checkpoint.
+TEST_F(DatagramTest, TheStandbyMayBeginWithPacketsThatHaveLeft) {
+  Run();
+  for (const char* text : {"a", "b"}) {
+    Primary(Udp(text));
+    Standby(Udp(text));
+  }
+  Primary(Udp("c"));
+  EXPECT_THAT(Released(), ElementsAre(1, 2));
+  Checkpoint();
+  Standby(Udp("b"));
+  Standby(Udp("c"));
+  Pass(absl::Seconds(10));
+  EXPECT_THAT(Differences(), IsEmpty()) << "nor has it sent them alone";
+  Primary(Udp("d"));
+  EXPECT_THAT(Released(), IsEmpty());
+  Standby(Udp("d"));
+  EXPECT_THAT(Released(), ElementsAre(4));
+  Standby(Udp("c"));
+  Primary(Udp("e"));
+  EXPECT_THAT(Differences(), ElementsAre(DifferenceReason::kPacket)) << "not in the middle of a run";
+}
+
+TEST_F(DatagramTest, RepeatsAreInOrderAndOnlyOfWhatLeftLast) {
+  Run();
+  for (int i = 0; i < 40; ++i) {
+    Primary(Udp(absl::StrCat(i)));
+    Standby(Udp(absl::StrCat(i)));
+  }
+  Released();
+  Checkpoint();
+  Standby(Udp("39"));
+  Standby(Udp("38"));
+  Primary(Udp("new"));
+  EXPECT_THAT(Differences(), ElementsAre(DifferenceReason::kPacket));
+  Checkpoint();
+  Standby(Udp("1"));
+  Primary(Udp("newer"));
+  EXPECT_THAT(Differences(), ElementsAre(DifferenceReason::kPacket));
+}
+
+TEST_F(DatagramTest, APacketThatIsSentAgainAndAgainIsNoRepeatWhereThePrimarySendsIt) {
+  Run();
+  for (int epoch = 0; epoch < 3; ++epoch) {
+    for (int i = 0; i < 3; ++i) {
+      Primary(Udp("beat"));
+      Standby(Udp("beat"));
+      EXPECT_THAT(Released(), SizeIs(1));
+    }
+    Checkpoint();
+  }
 }
 
 TEST_F(DatagramTest, OfOnlyOneGuestIsADifferenceInTime) {

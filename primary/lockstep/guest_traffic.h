@@ -21,10 +21,11 @@ struct GuestFrame {
   std::string offload;
 };
 
-// The seam for a guest's outgoing frames where they are held in the agent (LockstepEgressBuffer), instead of in the
-// kernel (PlugKernel). While a vif is diverted, nothing that its guest sends goes any other way than through here: an
-// agent that dies takes what it held along, and its guest's output stops until a successor is there. So nothing is
-// released by a death.
+// The seam for a guest's frames where they go through the agent. What the guest sends is held there
+// (LockstepEgressBuffer), instead of in the kernel (PlugKernel). While a vif is diverted, nothing that its guest sends
+// goes any other way than through here: an agent that dies takes what it held along, and its guest's output stops until
+// a successor is there. So nothing is released by a death. What is sent to the guest goes on to it at once, but for the
+// time of a suspend (HoldInput).
 //
 // Synchronous, not thread safe; all on the agent's loop. Errors as PlugKernel's: UNAVAILABLE if the vif is gone or no
 // longer diverted, FAILED_PRECONDITION if it is somebody else's, others with the native code in words.
@@ -60,6 +61,13 @@ class GuestTraffic {
   // nothing of anybody else's; frames that are diverted and not yet handed over are handed to the observer first. OK if
   // nothing is there.
   virtual absl::Status Restore(const Vif& vif, const std::string& protection) = 0;
+
+  // From here to ReleaseInput nothing new of the network reaches the guest; what it would have got waits, in order, and
+  // what is past a bound is dropped, as by a full link. To be called before the guest is asked to suspend: what it got
+  // before has reached its memory when it is suspended, so that each frame is of exactly one epoch, and nothing writes
+  // to its memory while that is copied. ReleaseInput: it runs again. Both idempotent; Restore releases, too.
+  virtual void HoldInput() = 0;
+  virtual void ReleaseInput() = 0;
 
   // Of the device that frames are diverted to; for status and logs.
   virtual std::string DeviceName(const Vif& vif) const = 0;

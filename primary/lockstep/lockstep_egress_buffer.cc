@@ -30,6 +30,7 @@ LockstepEgressBuffer::LockstepEgressBuffer(std::shared_ptr<GuestTraffic> traffic
       options_(std::move(options)),
       comparison_(options_.comparison),
       counters_(options_.vifs.size()) {
+  ROMULUS_CHECK(options_.now != nullptr);
   ROMULUS_CHECK(options_.limits_bytes.empty() || options_.limits_bytes.size() == options_.vifs.size());
   for (size_t i = 0; i < options_.vifs.size(); ++i) ROMULUS_CHECK(LimitOf(i) > 0);
 }
@@ -74,7 +75,7 @@ absl::Status LockstepEgressBuffer::OpenEpoch() {
       return status;
     }
   }
-  comparison_.OnEpochEnd();
+  comparison_.OnEpochEnd(options_.now());
   mark_ = next_id_;
   state_ = State::kUnreleased;
   ++epochs_;
@@ -125,15 +126,19 @@ absl::Status LockstepEgressBuffer::ReadStatistics(Statistics& statistics) {
   statistics = Statistics();
   for (size_t i = 0; i < options_.vifs.size(); ++i) {
     const Counters& counters = counters_[i];
-    statistics.vifs.push_back({.vif = options_.vifs[i].name,
-                               .device = traffic_->DeviceName(options_.vifs[i]),
-                               .limit_bytes = LimitOf(i),
-                               .held_packets = counters.held_packets,
-                               .held_bytes = counters.held_bytes,
-                               .sent_packets = counters.sent_packets,
-                               .sent_bytes = counters.sent_bytes,
-                               .dropped_packets = counters.dropped_packets,
-                               .epochs = epochs_});
+    const RecentSpread::Spread held = counters.times_held_ns.spread();
+    statistics.vifs.push_back(
+        {.vif = options_.vifs[i].name,
+         .device = traffic_->DeviceName(options_.vifs[i]),
+         .limit_bytes = LimitOf(i),
+         .held_packets = counters.held_packets,
+         .held_bytes = counters.held_bytes,
+         .sent_packets = counters.sent_packets,
+         .sent_bytes = counters.sent_bytes,
+         .dropped_packets = counters.dropped_packets,
+         .epochs = epochs_,
+         .time_held = HoldTimeMeter::Spread{absl::Nanoseconds(held.p50), absl::Nanoseconds(held.p99),
+                                            absl::Nanoseconds(held.max)}});
     statistics.held_packets += counters.held_packets;
     statistics.held_bytes += counters.held_bytes;
     statistics.dropped_packets += counters.dropped_packets;
@@ -147,17 +152,18 @@ std::vector<std::string> LockstepEgressBuffer::devices() const {
   return names;
 }
 
-void LockstepEgressBuffer::OnStandbyRunning(absl::Duration now, uint64_t epoch) {
+void LockstepEgressBuffer::OnStandbyRunning(uint64_t epoch) {
   // Between two epochs, or passing: it has stopped meanwhile, or will, and nothing leaves by comparison.
   if (state_ != State::kHolding || epochs_ == 0) return;
   standby_epoch_ = epoch;
-  Carry(comparison_.OnStandbyRunning(now));
+  const absl::Duration now = options_.now();
+  Carry(now, comparison_.OnStandbyRunning(now));
 }
 
-void LockstepEgressBuffer::OnStandbyFrame(absl::Duration now, uint64_t epoch, uint32_t device_id,
-                                          absl::string_view contents) {
+void LockstepEgressBuffer::OnStandbyFrame(uint64_t epoch, uint32_t device_id, absl::string_view contents) {
   if (epoch != standby_epoch_) return;
-  Carry(comparison_.OnStandbyFrame(now, device_id, contents));
+  const absl::Duration now = options_.now();
+  Carry(now, comparison_.OnStandbyFrame(now, device_id, contents));
 }
 
 void LockstepEgressBuffer::OnStandbyStopping() {
@@ -165,7 +171,10 @@ void LockstepEgressBuffer::OnStandbyStopping() {
   comparison_.OnStandbyStopped();
 }
 
-void LockstepEgressBuffer::OnTime(absl::Duration now) { Carry(comparison_.OnTime(now)); }
+void LockstepEgressBuffer::OnTime() {
+  const absl::Duration now = options_.now();
+  Carry(now, comparison_.OnTime(now));
+}
 
 void LockstepEgressBuffer::OnGuestFrame(absl::Duration now, const std::string& vif, GuestFrame frame) {
   const auto same = [&](const Vif& candidate) { return candidate.name == vif; };
@@ -179,7 +188,7 @@ void LockstepEgressBuffer::OnGuestFrame(absl::Duration now, const std::string& v
     ++counters.dropped_packets;
     return;
   }
-  Held held{index, std::make_shared<const GuestFrame>(std::move(frame)), wire_bytes};
+  Held held{index, std::make_shared<const GuestFrame>(std::move(frame)), wire_bytes, now};
   if (state_ == State::kPassing) {
     CountSent(held);
     traffic_->WriteOut(*found, *held.frame);
@@ -190,24 +199,25 @@ void LockstepEgressBuffer::OnGuestFrame(absl::Duration now, const std::string& v
   const comparison::FrameId id = next_id_++;
   const std::shared_ptr<const std::string> contents(held.frame, &held.frame->contents);
   held_.emplace_hint(held_.end(), id, std::move(held));
-  Carry(comparison_.OnPrimaryFrame(now, id, found->device_id, contents));
+  Carry(now, comparison_.OnPrimaryFrame(now, id, found->device_id, contents));
 }
 
-void LockstepEgressBuffer::Carry(comparison::Actions actions) {
+void LockstepEgressBuffer::Carry(absl::Duration now, comparison::Actions actions) {
   for (const packet::SequenceOffset& offset : actions.offsets) observer_->SendSequenceOffset(*standby_epoch_, offset);
   for (const comparison::FrameId id : actions.release) {
     const auto held = held_.find(id);
     ROMULUS_CHECK(held != held_.end() && id >= mark_ && state_ == State::kHolding);
-    Release(held);
+    Release(now, held);
   }
   for (const comparison::Difference& difference : actions.differences) observer_->OnDifference(difference);
 }
 
-void LockstepEgressBuffer::Release(std::map<comparison::FrameId, Held>::iterator held) {
+void LockstepEgressBuffer::Release(absl::Duration now, std::map<comparison::FrameId, Held>::iterator held) {
   const Held leaving = std::move(held->second);
   held_.erase(held);
   --counters_[leaving.vif].held_packets;
   counters_[leaving.vif].held_bytes -= leaving.wire_bytes;
+  counters_[leaving.vif].times_held_ns.Add(absl::ToInt64Nanoseconds(now - leaving.came));
   CountSent(leaving);
   traffic_->WriteOut(options_.vifs[leaving.vif], *leaving.frame);
 }
@@ -219,7 +229,8 @@ void LockstepEgressBuffer::CountSent(const Held& frame) {
 }
 
 void LockstepEgressBuffer::ReleaseUpTo(comparison::FrameId end) {
-  while (!held_.empty() && held_.begin()->first < end) Release(held_.begin());
+  const absl::Duration now = options_.now();
+  while (!held_.empty() && held_.begin()->first < end) Release(now, held_.begin());
 }
 
 void LockstepEgressBuffer::DropAll() {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -16,6 +17,7 @@
 #include "netbuf/vif.h"
 #include "primary/comparison/output_comparison.h"
 #include "primary/lockstep/guest_traffic.h"
+#include "primary/protection/recent_spread.h"
 
 namespace romulus::lockstep {
 
@@ -56,6 +58,8 @@ class LockstepEgressBuffer : public EgressBuffer, private GuestTraffic::Observer
     uint32_t limit_bytes = 64 << 20;     // Per vif.
     std::vector<uint32_t> limits_bytes;  // Where they differ: of each of `vifs`, in place of limit_bytes.
     comparison::Settings comparison;
+    // The clock of NextDeadline, and of GuestTraffic's times.
+    std::function<absl::Duration()> now;
   };
 
   // `observer` outlives it; its calls must not call back.
@@ -72,13 +76,17 @@ class LockstepEgressBuffer : public EgressBuffer, private GuestTraffic::Observer
   absl::Status ReadStatistics(Statistics& statistics) override;
   std::vector<std::string> devices() const override;
 
-  void OnStandbyRunning(absl::Duration now, uint64_t epoch);
-  void OnStandbyFrame(absl::Duration now, uint64_t epoch, uint32_t device_id, absl::string_view contents);
+  // Of what is sent to the guest; GuestTraffic's.
+  void HoldInput() { traffic_->HoldInput(); }
+  void ReleaseInput() { traffic_->ReleaseInput(); }
+
+  void OnStandbyRunning(uint64_t epoch);
+  void OnStandbyFrame(uint64_t epoch, uint32_t device_id, absl::string_view contents);
   void OnStandbyStopping();
 
   // For output that only one guest produced: OnTime at NextDeadline, or later; ask again after every call of this
   // object. Nullopt: nothing waits for a time.
-  void OnTime(absl::Duration now);
+  void OnTime();
   std::optional<absl::Duration> NextDeadline() const { return comparison_.NextDeadline(); }
 
   comparison::OutputComparison::Statistics comparison_statistics() const { return comparison_.statistics(); }
@@ -90,6 +98,7 @@ class LockstepEgressBuffer : public EgressBuffer, private GuestTraffic::Observer
     size_t vif = 0;
     std::shared_ptr<const GuestFrame> frame;  // Its contents are shared with the comparison.
     uint64_t wire_bytes = 0;
+    absl::Duration came;
   };
 
   struct Counters {
@@ -98,11 +107,12 @@ class LockstepEgressBuffer : public EgressBuffer, private GuestTraffic::Observer
     uint64_t sent_packets = 0;
     uint64_t sent_bytes = 0;
     uint64_t dropped_packets = 0;
+    RecentSpread times_held_ns;
   };
 
   void OnGuestFrame(absl::Duration now, const std::string& vif, GuestFrame frame) override;
-  void Carry(comparison::Actions actions);
-  void Release(std::map<comparison::FrameId, Held>::iterator held);
+  void Carry(absl::Duration now, comparison::Actions actions);
+  void Release(absl::Duration now, std::map<comparison::FrameId, Held>::iterator held);
   void CountSent(const Held& frame);
   void ReleaseUpTo(comparison::FrameId end);
   void DropAll();

@@ -46,7 +46,9 @@ class LockstepHarness : public EgressBufferHarness {
                                             uint32_t limit_bytes) override {
     return std::make_unique<LockstepEgressBuffer>(
         std::make_shared<SimulatedGuestTraffic>(host_), &observer_,
-        LockstepEgressBuffer::Options{.protection = protection, .vifs = vifs, .limit_bytes = limit_bytes});
+        LockstepEgressBuffer::Options{.protection = protection, .vifs = vifs, .limit_bytes = limit_bytes, .now = [] {
+                                        return absl::ZeroDuration();
+                                      }});
   }
   // The id is in the last bytes.
   void Send(int vif, uint64_t id, uint32_t bytes, FrameKind kind) override {
@@ -123,7 +125,7 @@ class LockstepEgressBufferTest : public ::testing::Test, protected LockstepEgres
   void Checkpoint(uint64_t epoch) {
     ASSERT_TRUE(buffer_.OpenEpoch().ok());
     ASSERT_TRUE(buffer_.ReleaseEpoch().ok());
-    buffer_.OnStandbyRunning(now_, epoch);
+    buffer_.OnStandbyRunning(epoch);
   }
   static std::string Udp(const std::string& payload, uint16_t port = 1) {
     return packet::UdpFrame(kGuest, 53, kPeer, port, payload);
@@ -132,7 +134,7 @@ class LockstepEgressBufferTest : public ::testing::Test, protected LockstepEgres
     host_->Enqueue(vif, {.contents = frame, .offload = "vnet"});
   }
   void Standby(const std::string& frame, uint64_t epoch, uint32_t device = 0) {
-    buffer_.OnStandbyFrame(now_, epoch, device, frame);
+    buffer_.OnStandbyFrame(epoch, device, frame);
   }
   // Payloads and what the observer was told, in order.
   std::vector<std::string> Log() { return std::exchange(log_, {}); }
@@ -147,9 +149,10 @@ class LockstepEgressBufferTest : public ::testing::Test, protected LockstepEgres
         const absl::string_view payload = packet::PayloadOf(parsed, frame.contents);
         log_.push_back(absl::StrCat(vif == "vif7.0" ? "" : "1:", parsed.tcp.has(packet::kTcpSyn) ? "SYN" : payload));
       });
-  LockstepEgressBuffer buffer_{std::make_shared<SimulatedGuestTraffic>(host_),
-                               this,
-                               {.protection = "p", .vifs = {{"vif7.0", 7, 0}, {"vif7.1", 7, 1}}}};
+  LockstepEgressBuffer buffer_{
+      std::make_shared<SimulatedGuestTraffic>(host_),
+      this,
+      {.protection = "p", .vifs = {{"vif7.0", 7, 0}, {"vif7.1", 7, 1}}, .now = [this] { return now_; }}};
 };
 
 TEST_F(LockstepEgressBufferTest, ReleasesByComparisonWhileTheStandbyRuns) {
@@ -189,12 +192,12 @@ TEST_F(LockstepEgressBufferTest, NothingLeavesByComparisonFromTheStoppingToTheNe
   Standby(Udp("b", 2), 1);
   EXPECT_THAT(Log(), IsEmpty());
   // Not even if it were said to run before the commit.
-  buffer_.OnStandbyRunning(now_, 2);
+  buffer_.OnStandbyRunning(2);
   Standby(Udp("b", 2), 2);
   EXPECT_THAT(Log(), IsEmpty());
   ASSERT_TRUE(buffer_.ReleaseEpoch().ok());
   EXPECT_THAT(Log(), ElementsAre("a"));
-  buffer_.OnStandbyRunning(now_, 2);
+  buffer_.OnStandbyRunning(2);
   Standby(Udp("b", 2), 2);
   EXPECT_THAT(Log(), ElementsAre("b"));
 }
@@ -247,7 +250,7 @@ TEST_F(LockstepEgressBufferTest, WhatDiffersLeavesWithTheCommitInTheGuestsOrder)
   EXPECT_THAT(Log(), IsEmpty());
   ASSERT_TRUE(buffer_.ReleaseEpoch().ok());
   EXPECT_THAT(Log(), ElementsAre("a1", "a2"));
-  buffer_.OnStandbyRunning(now_, 2);
+  buffer_.OnStandbyRunning(2);
   Standby(Udp("a3", 1), 2);
   EXPECT_THAT(Log(), ElementsAre("a3"));
 }
@@ -273,8 +276,25 @@ TEST_F(LockstepEgressBufferTest, OutputOfOneGuestAloneIsFoundInTime) {
   Primary(Udp("a"));
   ASSERT_TRUE(buffer_.NextDeadline().has_value());
   now_ = *buffer_.NextDeadline();
-  buffer_.OnTime(now_);
+  buffer_.OnTime();
   EXPECT_THAT(Log(), ElementsAre("difference: primary_only"));
+}
+
+TEST_F(LockstepEgressBufferTest, KnowsHowLongEachFrameWasHeld) {
+  Primary(Udp("not held"));
+  Checkpoint(1);
+  Primary(Udp("a"));
+  now_ += absl::Milliseconds(3);
+  Standby(Udp("a"), 1);
+  Primary(Udp("b"));
+  now_ += absl::Milliseconds(100);
+  Checkpoint(2);
+  EgressBuffer::Statistics statistics;
+  ASSERT_TRUE(buffer_.ReadStatistics(statistics).ok());
+  ASSERT_TRUE(statistics.vifs[0].time_held.has_value());
+  EXPECT_EQ(statistics.vifs[0].time_held->p50, absl::Milliseconds(3)) << "by comparison";
+  EXPECT_EQ(statistics.vifs[0].time_held->max, absl::Milliseconds(100)) << "by commit";
+  EXPECT_EQ(statistics.vifs[1].time_held->max, absl::ZeroDuration());
 }
 
 TEST_F(LockstepEgressBufferTest, FramesThatAreUnderWayAtTheSuspendAreOfTheEpochThatEnds) {
@@ -317,17 +337,18 @@ TEST_F(LockstepEgressBufferTest, NothingIsComparedAfterPassThroughOrDiscard) {
 }
 
 TEST_F(LockstepEgressBufferTest, AFrameThatIsDroppedIsNeitherComparedNorReleased) {
-  LockstepEgressBuffer::Options options{.protection = "q", .vifs = {{"vif8.0", 8, 0}}, .limit_bytes = 100};
+  LockstepEgressBuffer::Options options{
+      .protection = "q", .vifs = {{"vif8.0", 8, 0}}, .limit_bytes = 100, .now = [this] { return now_; }};
   host_->AddVif("vif8.0");
   LockstepEgressBuffer small(std::make_shared<SimulatedGuestTraffic>(host_), this, options);
   ASSERT_TRUE(small.Attach().ok());
   ASSERT_TRUE(small.OpenEpoch().ok());
   ASSERT_TRUE(small.ReleaseEpoch().ok());
-  small.OnStandbyRunning(now_, 1);
+  small.OnStandbyRunning(1);
   Primary(Udp("first, with some bytes"), "vif8.0");
   Primary(Udp("dropped, with more of them"), "vif8.0");
-  small.OnStandbyFrame(now_, 1, 0, Udp("first, with some bytes"));
-  small.OnStandbyFrame(now_, 1, 0, Udp("dropped, with more of them"));
+  small.OnStandbyFrame(1, 0, Udp("first, with some bytes"));
+  small.OnStandbyFrame(1, 0, Udp("dropped, with more of them"));
   EXPECT_THAT(Log(), ElementsAre("1:first, with some bytes"));
   EgressBuffer::Statistics statistics;
   ASSERT_TRUE(small.ReadStatistics(statistics).ok());

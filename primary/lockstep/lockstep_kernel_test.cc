@@ -37,7 +37,10 @@ class LockstepKernelHarness : public KernelHarness {
     };
     return std::make_unique<LockstepEgressBuffer>(
         std::make_shared<TapGuestTraffic>(loop_.get(), new_frames, [](std::vector<TrafficFrame>) {}), &observer_,
-        LockstepEgressBuffer::Options{.protection = protection, .vifs = std::move(vifs), .limit_bytes = limit_bytes});
+        LockstepEgressBuffer::Options{
+            .protection = protection, .vifs = std::move(vifs), .limit_bytes = limit_bytes, .now = [this] {
+              return loop_->Now();
+            }});
   }
   // The agent's loop runs between whatever else happens.
   void Send(int vif, uint64_t id, uint32_t bytes, FrameKind kind) override {

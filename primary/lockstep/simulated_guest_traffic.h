@@ -41,6 +41,9 @@ class SimulatedDiversions {
   void SetLag(bool lag) { lag_ = lag; }
   void Deliver();
 
+  // Whether an agent holds up what is sent to the guest.
+  bool holds_input() const { return holds_input_; }
+
   // What is left behind, by vif.
   std::vector<std::string> installed() const;
 
@@ -61,6 +64,7 @@ class SimulatedDiversions {
   std::map<std::string, Diversion> diversions_;  // By vif.
   std::set<std::string> absent_;                 // Emulated cards that were not there to be diverted.
   bool lag_ = false;
+  bool holds_input_ = false;
 };
 
 // One agent's side of it, for one protection.
@@ -73,6 +77,8 @@ class SimulatedGuestTraffic : public GuestTraffic {
   absl::StatusOr<Diverted> Divert(const Vif& vif, const std::string& protection) override;
   absl::Status Collect(const Vif& vif) override;
   void WriteOut(const Vif& vif, const GuestFrame& frame) override;
+  void HoldInput() override { host_->holds_input_ = true; }
+  void ReleaseInput() override { host_->holds_input_ = false; }
   absl::Status Restore(const Vif& vif, const std::string& protection) override;
   std::string DeviceName(const Vif& vif) const override { return "tap-" + vif.name; }
 

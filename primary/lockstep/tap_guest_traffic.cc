@@ -78,6 +78,7 @@ void TapGuestTraffic::WriteOut(const Vif& vif, const GuestFrame& frame) {
 
 absl::Status TapGuestTraffic::Restore(const Vif& vif, const std::string& protection) {
   if (absent_.erase(vif.name) != 0) return absl::OkStatus();
+  ReleaseInput();
   if (absl::Status status = frames_->Remove(vif.device_id, VifFrames::Held::kDrain); !status.ok()) return status;
   failed_.erase(vif.name);
   return frames_->Clear(vif, protection);
@@ -88,7 +89,8 @@ std::string TapGuestTraffic::DeviceName(const Vif& vif) const {
 }
 
 TapGuestTraffic::Statistics TapGuestTraffic::statistics() const {
-  Statistics statistics{.output_unwritten = unwritten_};
+  Statistics statistics{
+      .output_unwritten = unwritten_, .input_dropped = held_input_dropped_, .input_unwritten = input_unwritten_};
   for (const auto& [id, dropped] : dropped_) {
     statistics.output_dropped += dropped.output;
     statistics.input_dropped += dropped.input;
@@ -103,9 +105,36 @@ void TapGuestTraffic::OnFrames(const Vif& vif, FrameDirection direction, std::ve
     }
     return;
   }
+  if (!holds_input_) return GiveToGuest(vif, std::move(frames));
+  for (romulus::GuestFrame& frame : frames) {
+    const size_t bytes = frame.contents.size();
+    if (held_input_.size() == kHeldInputFrames || held_input_bytes_ + bytes > kHeldInputBytes) {
+      ++held_input_dropped_;
+      continue;
+    }
+    held_input_bytes_ += bytes;
+    held_input_.emplace_back(vif, std::move(frame));
+  }
+}
+
+void TapGuestTraffic::ReleaseInput() {
+  holds_input_ = false;
+  held_input_bytes_ = 0;
+  for (auto& [vif, frame] : std::exchange(held_input_, {})) {
+    std::vector<romulus::GuestFrame> one;
+    one.push_back(std::move(frame));
+    GiveToGuest(vif, std::move(one));
+  }
+}
+
+void TapGuestTraffic::GiveToGuest(const Vif& vif, std::vector<romulus::GuestFrame> frames) {
   std::vector<TrafficFrame> input;
   for (romulus::GuestFrame& frame : frames) {
-    // Of one that makes no sense the guest gets none either.
+    // The guest has not got it: nor shall the standby.
+    if (!frames_->Write(vif.device_id, FrameDirection::kToGuest, frame).ok()) {
+      ++input_unwritten_;
+      continue;
+    }
     if (std::optional<std::string> contents = ToContents(std::move(frame)); contents.has_value()) {
       input.push_back({vif.device_id, *std::move(contents)});
     }

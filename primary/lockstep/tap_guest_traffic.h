@@ -1,11 +1,15 @@
 #ifndef ROMULUS_PRIMARY_LOCKSTEP_TAP_GUEST_TRAFFIC_H_
 #define ROMULUS_PRIMARY_LOCKSTEP_TAP_GUEST_TRAFFIC_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/link/traffic_messages.h"
@@ -15,13 +19,18 @@
 
 namespace romulus::lockstep {
 
-// The real GuestTraffic, over VifFrames. Of a vif that is diverted it also hands over copies of what goes to the guest,
-// which the standby is to get as well (StandbyInput).
+// The real GuestTraffic, over VifFrames. Of what it gives to the guest it also hands over copies, which the standby is
+// to get as well (StandbyInput).
 class TapGuestTraffic final : public GuestTraffic {
  public:
   // `taps` calls what it is given, until it is destroyed.
   using NewFrames = std::function<std::unique_ptr<VifFrames>(VifFrames::OnFrames, VifFrames::OnError)>;
-  // In order per vif; from the loop, and from within Collect: what is there when an epoch ends counts to that one.
+  // Input that waits while it is held: frames, and their bytes.
+  static constexpr size_t kHeldInputFrames = 4096;
+  static constexpr size_t kHeldInputBytes = 16 << 20;
+
+  // Copies of what the guest has just got, in order per vif; from the loop, and from within Collect, ReleaseInput and
+  // Restore.
   using OnInput = std::function<void(std::vector<TrafficFrame> frames)>;
 
   // `scheduler` outlives it.
@@ -31,13 +40,16 @@ class TapGuestTraffic final : public GuestTraffic {
   absl::StatusOr<Diverted> Divert(const Vif& vif, const std::string& protection) override;
   absl::Status Collect(const Vif& vif) override;
   void WriteOut(const Vif& vif, const GuestFrame& frame) override;
+  void HoldInput() override { holds_input_ = true; }
+  void ReleaseInput() override;
   absl::Status Restore(const Vif& vif, const std::string& protection) override;
   std::string DeviceName(const Vif& vif) const override;
 
   struct Statistics {
     uint64_t output_dropped = 0;    // Of the guest's, that were not read in time: lost, as on a full link.
     uint64_t output_unwritten = 0;  // Released, but the vif's way out did not take them.
-    uint64_t input_dropped = 0;     // Copies that were not read in time: the standby misses them, and will differ.
+    uint64_t input_dropped = 0;     // For the guest, not read in time or past the bound: lost, as on a full link.
+    uint64_t input_unwritten = 0;   // For the guest, whose vif did not take them.
   };
   // Of diverted vifs, as of their last Collect.
   Statistics statistics() const;
@@ -49,6 +61,7 @@ class TapGuestTraffic final : public GuestTraffic {
   };
 
   void OnFrames(const Vif& vif, FrameDirection direction, std::vector<romulus::GuestFrame> frames);
+  void GiveToGuest(const Vif& vif, std::vector<romulus::GuestFrame> frames);
   void OnError(const Vif& vif, absl::Status status);
 
   const Scheduler* const scheduler_;
@@ -58,6 +71,11 @@ class TapGuestTraffic final : public GuestTraffic {
   std::map<std::string, absl::Status> failed_;  // Vifs that can't be read any more.
   std::map<uint32_t, Dropped> dropped_;         // By device id.
   uint64_t unwritten_ = 0;
+  uint64_t input_unwritten_ = 0;
+  bool holds_input_ = false;
+  std::deque<std::pair<Vif, romulus::GuestFrame>> held_input_;
+  size_t held_input_bytes_ = 0;
+  uint64_t held_input_dropped_ = 0;          // For want of room.
   const std::unique_ptr<VifFrames> frames_;  // Last: it calls the above.
 };
 

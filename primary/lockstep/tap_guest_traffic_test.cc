@@ -105,6 +105,60 @@ TEST_F(TapGuestTrafficTest, CopiesOfWhatGoesToTheGuestHaveTheirChecksums) {
   EXPECT_THAT(texts_, IsEmpty());
 }
 
+TEST_F(TapGuestTrafficTest, InputWaitsWhileItIsHeldAndReachesBothGuestsAfterwardsInOrder) {
+  ASSERT_TRUE(traffic_->Divert(vif0_, kProtection).ok());
+  ASSERT_TRUE(traffic_->Divert(vif1_, kProtection).ok());
+  host_.NetworkSends("vif7.0", Frame("before"));
+  host_.Deliver();
+  traffic_->HoldInput();
+  host_.NetworkSends("vif7.0", Frame("a"));
+  host_.NetworkSends("vif7.1", Frame("b"));
+  host_.Deliver();
+  host_.NetworkSends("vif7.0", Frame("c"));
+  ASSERT_TRUE(traffic_->Collect(vif0_).ok());
+  EXPECT_THAT(Texts(host_.TakeSentToGuest("vif7.0")), ElementsAre("before"));
+  EXPECT_THAT(Texts(host_.TakeSentToGuest("vif7.1")), IsEmpty());
+  EXPECT_EQ(input_.size(), 1u);
+  traffic_->ReleaseInput();
+  EXPECT_THAT(Texts(host_.TakeSentToGuest("vif7.0")), ElementsAre("a", "c"));
+  EXPECT_THAT(Texts(host_.TakeSentToGuest("vif7.1")), ElementsAre("b"));
+  ASSERT_EQ(input_.size(), 4u);
+  EXPECT_EQ(input_[3].contents, Frame("c").contents);
+  host_.NetworkSends("vif7.0", Frame("after"));
+  host_.Deliver();
+  EXPECT_THAT(Texts(host_.TakeSentToGuest("vif7.0")), ElementsAre("after"));
+}
+
+TEST_F(TapGuestTrafficTest, HeldInputIsBoundedAndWhatIsLostIsCounted) {
+  ASSERT_TRUE(traffic_->Divert(vif0_, kProtection).ok());
+  traffic_->HoldInput();
+  for (size_t i = 0; i < TapGuestTraffic::kHeldInputFrames + 3; ++i) {
+    host_.NetworkSends("vif7.0", Frame("x"));
+    host_.Deliver();
+  }
+  EXPECT_EQ(traffic_->statistics().input_dropped, 3u);
+  traffic_->ReleaseInput();
+  EXPECT_EQ(input_.size(), TapGuestTraffic::kHeldInputFrames);
+  traffic_->HoldInput();
+  const std::string large(1 << 20, 'x');
+  for (int i = 0; i < 17; ++i) {
+    host_.NetworkSends("vif7.0", Frame(large));
+    host_.Deliver();
+  }
+  EXPECT_EQ(traffic_->statistics().input_dropped, 5u) << "16 MiB with their headers";
+}
+
+TEST_F(TapGuestTrafficTest, RestoreReleasesHeldInput) {
+  ASSERT_TRUE(traffic_->Divert(vif0_, kProtection).ok());
+  traffic_->HoldInput();
+  host_.NetworkSends("vif7.0", Frame("a"));
+  host_.Deliver();
+  host_.NetworkSends("vif7.0", Frame("b"));
+  ASSERT_TRUE(traffic_->Restore(vif0_, kProtection).ok());
+  host_.NetworkSends("vif7.0", Frame("c"));
+  EXPECT_THAT(Texts(host_.TakeSentToGuest("vif7.0")), ElementsAre("a", "b", "c"));
+}
+
 TEST_F(TapGuestTrafficTest, CollectHandsOverBothDirections) {
   ASSERT_TRUE(traffic_->Divert(vif0_, kProtection).ok());
   host_.GuestSends("vif7.0", Frame("out"));

@@ -57,7 +57,9 @@ bool EgressWatch::pressed() const {
 
 std::vector<HoldTimeMeter::Spread> EgressWatch::times_held() const {
   std::vector<HoldTimeMeter::Spread> times;
-  for (const HoldTimeMeter& meter : meters_) times.push_back(meter.spread());
+  for (size_t i = 0; i < meters_.size(); ++i) {
+    times.push_back(statistics_.vifs[i].time_held.value_or(meters_[i].spread()));
+  }
   return times;
 }
 

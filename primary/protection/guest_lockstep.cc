@@ -9,14 +9,14 @@ namespace romulus {
 GuestLockstep::~GuestLockstep() { scheduler_->Cancel(look_); }
 
 void GuestLockstep::OnStandbyRunning(uint64_t epoch) {
-  buffer_->OnStandbyRunning(scheduler_->Now(), epoch);
+  buffer_->OnStandbyRunning(epoch);
   scheduler_->Cancel(look_);
   look_ = scheduler_->After(kLookPeriod, [this] { Look(); });
 }
 
 void GuestLockstep::OnStandbyOutput(const replication::v1::StandbyOutput& output) {
   for (const replication::v1::Frame& frame : output.frames()) {
-    buffer_->OnStandbyFrame(scheduler_->Now(), output.epoch(), frame.device_id(), frame.contents());
+    buffer_->OnStandbyFrame(output.epoch(), frame.device_id(), frame.contents());
   }
 }
 
@@ -29,7 +29,7 @@ void GuestLockstep::Look() {
   const absl::Duration now = scheduler_->Now();
   absl::Duration next = now + kLookPeriod;
   if (std::optional<absl::Duration> deadline = buffer_->NextDeadline(); deadline.has_value()) {
-    if (*deadline <= now) buffer_->OnTime(now);
+    if (*deadline <= now) buffer_->OnTime();
     deadline = buffer_->NextDeadline();
     if (deadline.has_value() && *deadline > now) next = std::min(next, *deadline);
   }

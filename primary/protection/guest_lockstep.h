@@ -37,11 +37,12 @@ class GuestLockstep final : public lockstep::LockstepEgressBuffer::Observer {
   void SetBuffer(lockstep::LockstepEgressBuffer* buffer) { buffer_ = buffer; }
   void SetObserver(Observer* observer) { observer_ = observer; }
 
-  // From whoever copies what enters the guest's vifs. To count a copy to the epoch in which the guest got the frame,
-  // what is there when the guest is suspended is handed over before OpenEpoch returns.
+  // From whoever gives the guest what is sent to it: copies of that, in the epoch in which the guest gets it.
   void OnInput(std::vector<TrafficFrame> frames) { observer_->OnGuestInput(std::move(frames)); }
 
   // For the driver; as the buffer's.
+  void HoldInput() { buffer_->HoldInput(); }
+  void ReleaseInput() { buffer_->ReleaseInput(); }
   void OnStandbyRunning(uint64_t epoch);
   void OnStandbyOutput(const replication::v1::StandbyOutput& output);
   void OnStandbyStopping();

@@ -58,6 +58,7 @@ class ProtectionDriver::SourceRun : public CheckpointSource::Observer {
   void OnCaptured(CheckpointSource::Captured captured) override { driver_->OnCaptured(std::move(captured)); }
   void OnEnded(absl::Status status) override {
     driver_->turn_.reset();
+    if (driver_->seams_.lockstep != nullptr) driver_->seams_.lockstep->ReleaseInput();
     driver_->DropLater(std::move(driver_->source_));
     driver_->Post(event::SourceEnded{std::move(status)});
     driver_->ResumeWatchingEgress();
@@ -453,6 +454,7 @@ void ProtectionDriver::RequestCheckpoint(uint64_t epoch, bool with_standby_pages
   const auto go = [this, epoch, with_standby_pages] {
     requests_made_[epoch].asked = Now();
     PauseWatchingEgress();
+    if (seams_.lockstep != nullptr) seams_.lockstep->HoldInput();
     if (with_standby_pages) {
       seams_.lockstep->OnStandbyStopping();
       const replication::v1::DomainDescription& domain = open_session_.domain();
@@ -470,6 +472,7 @@ void ProtectionDriver::RequestCheckpoint(uint64_t epoch, bool with_standby_pages
 
 void ProtectionDriver::OnCaptured(CheckpointSource::Captured captured) {
   turn_.reset();
+  if (seams_.lockstep != nullptr) seams_.lockstep->ReleaseInput();
   usual_pause_ += (captured.pause - usual_pause_) / (usual_pause_ > absl::ZeroDuration() ? 8 : 1);
   const event::Captured event{captured.epoch, Now(), captured.parts.to_suspended(), captured.copy};
   Uncommitted& checkpoint = uncommitted_[captured.epoch];

@@ -111,6 +111,7 @@ class LockstepDriver : public testing::Test, public ProtectionDriver::Observer {
     lockstep::LockstepEgressBuffer::Options options;
     options.protection = "protections/test";
     options.vifs = {Vif{"vif3.0", 3, 0}};
+    options.now = [this] { return scheduler_.Now(); };
     auto buffer = std::make_unique<lockstep::LockstepEgressBuffer>(
         std::make_shared<lockstep::SimulatedGuestTraffic>(network_), lockstep_, options);
     lockstep_->SetBuffer(buffer.get());
@@ -265,6 +266,29 @@ TEST_F(LockstepDriver, WhatEntersTheGuestIsCopiedToTheStandbyThatRunsFromTheSame
   lockstep_->OnInput({{0, "e"}});
   ExpectCopied(2, {"e"});
   EXPECT_EQ(driver_->status().standby_input_frames, 5);
+}
+
+TEST_F(LockstepDriver, InputIsHeldFromTheRequestUntilTheGuestRunsAgain) {
+  TakeCheckpoint(1);
+  RunFrom(1);
+  EXPECT_FALSE(network_->holds_input());
+  scheduler_.Pass(absl::Seconds(10));
+  ASSERT_EQ(outside_.requested, 2);
+  EXPECT_TRUE(network_->holds_input());
+  outside_.source->OnSuspended(2);
+  Says(2, {});
+  EXPECT_TRUE(network_->holds_input());
+  CheckpointSource::Captured captured;
+  captured.epoch = 2;
+  outside_.source->OnCaptured(std::move(captured));
+  EXPECT_FALSE(network_->holds_input());
+}
+
+TEST_F(LockstepDriver, InputIsReleasedWhereTheSourceEndsInTheMiddle) {
+  Suspending2();
+  EXPECT_TRUE(network_->holds_input());
+  outside_.source->OnEnded(absl::UnavailableError("the helper died"));
+  EXPECT_FALSE(network_->holds_input());
 }
 
 TEST_F(LockstepDriver, ACopyThatFindsNoRoomIsADifference) {

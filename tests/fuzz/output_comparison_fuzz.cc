@@ -95,7 +95,7 @@ class World {
   void Step() {
     switch (Byte() % 16) {
       case 0:
-        comparison_.OnEpochEnd();
+        comparison_.OnEpochEnd(now_);
         for (auto& [id, held] : held_) held.ended = true;
         standby_.clear();
         deltas_.clear();

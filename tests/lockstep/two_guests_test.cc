@@ -460,7 +460,7 @@ class TwoGuests {
   }
 
   void Checkpoint() {
-    comparison_.OnEpochEnd();
+    comparison_.OnEpochEnd(now_);
     standby_runs_ = false;
     // Some more of the next epoch, before the commit comes.
     std::vector<FrameId> ended;

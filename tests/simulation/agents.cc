@@ -163,6 +163,7 @@ PrimaryAgent::PrimaryAgent(const Parts& parts)
     options.protection = kProtection;
     options.vifs = vifs;
     options.limit_bytes = parts.egress_limit_bytes;
+    options.now = [this] { return scheduler.Now(); };
     auto buffer =
         std::make_unique<romulus::lockstep::LockstepEgressBuffer>(std::move(traffic), this->lockstep, options);
     this->lockstep->SetBuffer(buffer.get());

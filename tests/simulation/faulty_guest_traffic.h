@@ -32,6 +32,8 @@ class FaultyGuestTraffic final : public lockstep::GuestTraffic, private lockstep
     return traffic_->Collect(vif);
   }
   void WriteOut(const Vif& vif, const lockstep::GuestFrame& frame) override { traffic_->WriteOut(vif, frame); }
+  void HoldInput() override { traffic_->HoldInput(); }
+  void ReleaseInput() override { traffic_->ReleaseInput(); }
   absl::Status Restore(const Vif& vif, const std::string& protection) override {
     if (absl::Status fault = TakeFault(); !fault.ok()) return fault;
     return traffic_->Restore(vif, protection);

@@ -43,8 +43,6 @@
 namespace romulus::lab {
 namespace {
 
-// A connection that waits for this many answers asks no more until some come: the outage bounds the backlog.
-constexpr size_t kMostOutstanding = 256;
 constexpr size_t kUnansweredShown = 50;
 constexpr size_t kHistoryChunk = 20'000;
 
@@ -57,6 +55,8 @@ struct Options {
   double stats_ms = 1000;
   double drain_ms = 30'000;    // how long the last answers may take after the end of asking
   double connect_ms = 30'000;  // how long the first connections may take
+  // A connection that waits for this many answers asks no more until some come: the outage bounds the backlog.
+  size_t most_outstanding = 256;
   bool accounts = false;       // each connection and datagram socket asks for an account of its own
 };
 
@@ -201,7 +201,7 @@ class Client {
 
   void AskOn(Channel& channel) {
     if (channel.lost) return;
-    if (channel.tcp && channel.asked_at_ms.size() >= kMostOutstanding) {
+    if (channel.tcp && channel.asked_at_ms.size() >= options_.most_outstanding) {
       ++held_back_;
       return;
     }
@@ -392,15 +392,20 @@ class Client {
     fflush(stdout);
   }
 
-  // Waits for the answers still owed on TCP: they show whether each connection lives.
+  // Waits for the answers still owed on TCP: they show whether each connection lives. After the mark, one to a question
+  // asked after it.
   void Drain() {
     double deadline = NowMs() + options_.drain_ms;
-    auto owed = [this] {
-      return std::any_of(channels_.begin(), channels_.end(), [](const Channel& channel) {
-        return channel.tcp && !channel.lost && !channel.asked_at_ms.empty();
-      });
-    };
-    while (owed() && NowMs() < deadline) Poll(100, /*commands=*/false);
+    bool owed = true;
+    while (owed && NowMs() < deadline) {
+      owed = false;
+      for (Channel& channel : channels_) {
+        if (!channel.tcp || channel.lost) continue;
+        if (channel.asked_at_ms.empty() && mark_ms_ && !channel.answered_after_mark) AskOn(channel);
+        owed |= !channel.asked_at_ms.empty();
+      }
+      if (owed) Poll(100, /*commands=*/false);
+    }
   }
 
   static bool ReadExactly(int fd, void* data, size_t size, double deadline_ms) {
@@ -610,12 +615,15 @@ bool Parse(int argc, char** argv, Options& options) {
       options.drain_ms = atof(value);
     else if (name == "--connect-ms")
       options.connect_ms = atof(value);
+    else if (name == "--most-outstanding")
+      options.most_outstanding = strtoul(value, nullptr, 10);
     else if (name == "--accounts")
       options.accounts = atoi(value) != 0;
     else
       return false;
   }
-  return options.rate_per_second > 0 && options.stats_ms > 0 && options.tcp >= 0 && options.udp >= 0;
+  return options.rate_per_second > 0 && options.stats_ms > 0 && options.tcp >= 0 && options.udp >= 0 &&
+         options.most_outstanding > 0;
 }
 
 }  // namespace
@@ -626,7 +634,7 @@ int main(int argc, char** argv) {
   if (!romulus::lab::Parse(argc, argv, options)) {
     fprintf(stderr,
             "usage: ledger_client [--server=IP] [--tcp=N] [--udp=N] [--rate=PER_SECOND] [--seconds=S] "
-            "[--stats-ms=MS] [--drain-ms=MS] [--connect-ms=MS] [--accounts=0|1]\n");
+            "[--stats-ms=MS] [--drain-ms=MS] [--connect-ms=MS] [--most-outstanding=N] [--accounts=0|1]\n");
     return 2;
   }
   signal(SIGPIPE, SIG_IGN);

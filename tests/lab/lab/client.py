@@ -30,10 +30,12 @@ class LedgerClient:
     """A running ledger client (client/ledger_client.cc). Its last stats are in `stats`."""
 
     def __init__(self, switch, tcp=4, udp=2, rate=100, stats_ms=250, drain_ms=30_000, connect_ms=30_000,
-                 server=network.GUEST_ADDRESS, accounts=False):
+                 server=network.GUEST_ADDRESS, most_outstanding=256, accounts=False):
+        # most_outstanding: with 1, each TCP connection asks again only once it is answered.
         # accounts: each connection's answers depend on its own questions alone (ledger/protocol.h).
         arguments = [f"--server={server}", f"--tcp={tcp}", f"--udp={udp}", f"--rate={rate}", f"--stats-ms={stats_ms}",
-                     f"--drain-ms={drain_ms}", f"--connect-ms={connect_ms}", f"--accounts={int(accounts)}"]
+                     f"--drain-ms={drain_ms}", f"--connect-ms={connect_ms}", f"--most-outstanding={most_outstanding}",
+                     f"--accounts={int(accounts)}"]
         self._program = subprocess.Popen(command_line(switch, arguments), stdin=subprocess.PIPE,
                                          stdout=subprocess.PIPE, text=True, bufsize=1, start_new_session=True,
                                          preexec_fn=process.die_with_parent)
