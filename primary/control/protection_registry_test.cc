@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/loop/manual_scheduler.h"
+#include "common/ownership/memory_generation_store.h"
 #include "primary/quiet_seams.h"
 
 // The registry over a host whose guests never answer: what it refuses, and what it leaves behind when it does.
@@ -15,24 +16,6 @@ namespace {
 
 using control::v1::CreateProtectionRequest;
 using control::v1::Protection;
-
-class MemoryStore final : public GenerationStore {
- public:
-  absl::StatusOr<Record> Read(const std::string& protection) const override {
-    const auto found = records.find(protection);
-    if (found == records.end()) return absl::NotFoundError("no record");
-    return found->second;
-  }
-  absl::Status Write(const std::string& protection, const Record& record) override {
-    records[protection] = record;
-    return absl::OkStatus();
-  }
-  absl::Status Erase(const std::string& protection) override {
-    records.erase(protection);
-    return absl::OkStatus();
-  }
-  std::map<std::string, Record> records;
-};
 
 // A secondary that ends every session at once with `answer`.
 class RefusingLink final : public PrimaryLink {
@@ -115,9 +98,13 @@ class ProtectionRegistryTest : public testing::Test {
     if (!answer.has_value()) return absl::DeadlineExceededError("no answer");
     return *answer;
   }
+  // On disk, from before.
+  void Recorded(const std::string& protection, const GenerationStore::Record& record) {
+    ASSERT_TRUE(store_.Write(protection, record).ok());
+  }
 
   ManualScheduler scheduler_;
-  MemoryStore store_;
+  MemoryGenerationStore store_;
   FakeHost host_{&scheduler_};
   ProtectionRegistry registry_{&scheduler_, &store_, &host_};
 };
@@ -136,7 +123,7 @@ TEST_F(ProtectionRegistryTest, AnUnreachableSecondaryIsTheCallsErrorAndLeavesNot
   const absl::StatusOr<Protection> answer = Create(Request());
   EXPECT_EQ(answer.status().code(), absl::StatusCode::kUnavailable) << answer.status();
   EXPECT_TRUE(registry_.List().empty());
-  for (const auto& [protection, record] : store_.records) {
+  for (const auto& [protection, record] : store_.records()) {
     EXPECT_TRUE(record.detail.empty()) << protection << " would be recovered after a restart";
   }
 }
@@ -148,15 +135,15 @@ TEST_F(ProtectionRegistryTest, ValidateOnlyChecksAndChangesNothing) {
   ASSERT_TRUE(answer.ok()) << answer.status();
   EXPECT_EQ(answer->name(), "protections/ledger");
   EXPECT_EQ(host_.seams_made, 0);
-  EXPECT_TRUE(store_.records.empty());
+  EXPECT_TRUE(store_.records().empty());
 }
 
 TEST_F(ProtectionRegistryTest, ASupersededGenerationIsRefused) {
-  store_.records["protections/ledger"] = {7, false, ""};
+  Recorded("protections/ledger", {7, false, ""});
   CreateProtectionRequest request = Request();
   request.mutable_protection()->set_generation(6);
   EXPECT_EQ(Create(request).status().code(), absl::StatusCode::kAborted);
-  EXPECT_EQ(store_.records["protections/ledger"].generation, 7);
+  EXPECT_EQ(store_.records().at("protections/ledger").generation, 7);
 }
 
 TEST_F(ProtectionRegistryTest, AnUpdateSurvivesARestart) {
@@ -170,7 +157,7 @@ TEST_F(ProtectionRegistryTest, AnUpdateSurvivesARestart) {
   spec.mutable_settings()->mutable_suspend_timeout()->set_seconds(10);
   spec.mutable_settings()->mutable_interval()->set_seconds(1);
   spec.mutable_status()->set_domain_uuid("ledger");
-  store_.records["protections/ledger"] = {3, false, spec.SerializeAsString()};
+  Recorded("protections/ledger", {3, false, spec.SerializeAsString()});
   ASSERT_TRUE(registry_.Recover("protections/ledger"));
   scheduler_.Pass(absl::ZeroDuration());
 
@@ -185,7 +172,7 @@ TEST_F(ProtectionRegistryTest, AnUpdateSurvivesARestart) {
   scheduler_.Pass(absl::ZeroDuration());
   ASSERT_TRUE(answer.ok()) << answer.status();
   Protection kept;
-  ASSERT_TRUE(kept.ParseFromString(store_.records["protections/ledger"].detail));
+  ASSERT_TRUE(kept.ParseFromString(store_.records().at("protections/ledger").detail));
   EXPECT_EQ(kept.settings().interval().seconds(), 2);
   EXPECT_EQ(host_.applied["ledger"].interval().seconds(), 2) << "what is behind the seams learns of it, too";
 }
@@ -210,19 +197,19 @@ TEST_F(ProtectionRegistryTest, RecoversOnlyWhatHadNotEndedAndWhoseGuestIsHere) {
   spec.set_domain("ledger");
   spec.set_secondary_address("beta:7452");
   spec.mutable_status()->set_domain_uuid("ledger");
-  store_.records["protections/ledger"] = {3, false, spec.SerializeAsString()};
-  store_.records["protections/ended"] = {2, false, ""};
+  Recorded("protections/ledger", {3, false, spec.SerializeAsString()});
+  Recorded("protections/ended", {2, false, ""});
   spec.set_name("protections/moved");
   spec.mutable_status()->set_domain_uuid("nobody");
-  store_.records["protections/moved"] = {4, false, spec.SerializeAsString()};
+  Recorded("protections/moved", {4, false, spec.SerializeAsString()});
 
   EXPECT_TRUE(registry_.Recover("protections/ledger"));
   EXPECT_FALSE(registry_.Recover("protections/ended"));
   EXPECT_FALSE(registry_.Recover("protections/moved"));
   ASSERT_EQ(registry_.List().size(), 1);
   EXPECT_EQ(registry_.List()[0].generation(), 3);
-  EXPECT_TRUE(store_.records["protections/moved"].detail.empty());
-  EXPECT_EQ(store_.records["protections/moved"].generation, 4) << "the generation is never forgotten";
+  EXPECT_TRUE(store_.records().at("protections/moved").detail.empty());
+  EXPECT_EQ(store_.records().at("protections/moved").generation, 4) << "the generation is never forgotten";
 }
 
 TEST_F(ProtectionRegistryTest, WhileAGuestIsRecoveredItsProtectionDoesNotClaimToHaveReleasedAnything) {
@@ -231,7 +218,7 @@ TEST_F(ProtectionRegistryTest, WhileAGuestIsRecoveredItsProtectionDoesNotClaimTo
   spec.set_domain("ledger");
   spec.set_secondary_address("beta:7452");
   spec.mutable_status()->set_domain_uuid("ledger");
-  store_.records["protections/ledger"] = {3, false, spec.SerializeAsString()};
+  Recorded("protections/ledger", {3, false, spec.SerializeAsString()});
   host_.recovers_at_once = false;
 
   EXPECT_TRUE(registry_.Recover("protections/ledger"));

@@ -1,15 +1,16 @@
-#include <map>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "common/loop/manual_scheduler.h"
+#include "common/ownership/memory_generation_store.h"
 #include "common/packet/frame_builder.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "primary/lockstep/lockstep_egress_buffer.h"
 #include "primary/lockstep/simulated_guest_traffic.h"
+#include "primary/played_seams.h"
 #include "primary/protection/protection_driver.h"
 #include "primary/quiet_seams.h"
 
@@ -24,68 +25,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
-
-class NoStore final : public GenerationStore {
- public:
-  absl::StatusOr<Record> Read(const std::string&) const override { return absl::NotFoundError(""); }
-  absl::Status Write(const std::string&, const Record&) override { return absl::OkStatus(); }
-  absl::Status Erase(const std::string&) override { return absl::OkStatus(); }
-};
-
-struct Outside {
-  PrimaryLink::Observer* link = nullptr;
-  CheckpointSource::Observer* source = nullptr;
-  std::vector<PrimaryMessage> sent;
-  std::vector<PrimaryMessage> traffic;
-  bool traffic_full = false;
-  replication::v1::OpenSession opened;
-  std::map<uint64_t, replication::v1::AfterCheckpoint> checkpoints;
-  uint64_t requested = 0;
-  bool with_standby_pages = false;
-  std::vector<std::pair<uint64_t, PageRuns>> standby_pages;
-};
-
-class FakeLink final : public PrimaryLink {
- public:
-  explicit FakeLink(Outside* outside) : outside_(outside) {}
-  void Open(uint64_t, const replication::v1::OpenSession& open, Observer* observer) override {
-    outside_->opened = open;
-    outside_->link = observer;
-  }
-  void SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader>, bool,
-                      replication::v1::AfterCheckpoint after) override {
-    outside_->checkpoints[epoch] = after;
-  }
-  void Send(PrimaryMessage message) override { outside_->sent.push_back(std::move(message)); }
-  bool SendTraffic(PrimaryMessage message) override {
-    if (outside_->traffic_full && !message.has_sequence_offset()) return false;
-    outside_->traffic.push_back(std::move(message));
-    return true;
-  }
-  void Close() override {}
-  uint64_t sent_bytes() const override { return 0; }
-
- private:
-  Outside* const outside_;
-};
-
-class FakeSource final : public CheckpointSource {
- public:
-  explicit FakeSource(Outside* outside) : outside_(outside) {}
-  void Start(Observer* observer) override { outside_->source = observer; }
-  void RequestCheckpoint(uint64_t epoch, bool with_standby_pages) override {
-    outside_->requested = epoch;
-    outside_->with_standby_pages = with_standby_pages;
-  }
-  void AddStandbyPages(uint64_t epoch, PageRuns pages) override {
-    outside_->standby_pages.emplace_back(epoch, std::move(pages));
-  }
-  void PermitResume(uint64_t) override {}
-  void Stop() override {}
-
- private:
-  Outside* const outside_;
-};
 
 class LockstepDriver : public testing::Test, public ProtectionDriver::Observer {
  protected:
@@ -103,8 +42,8 @@ class LockstepDriver : public testing::Test, public ProtectionDriver::Observer {
     ProtectionDriver::Seams seams;
     seams.scheduler = &scheduler_;
     seams.store = &store_;
-    seams.new_link = [this] { return std::make_unique<FakeLink>(&outside_); };
-    seams.new_source = [this] { return std::make_unique<FakeSource>(&outside_); };
+    seams.new_link = [this] { return std::make_unique<PlayedLink>(&session_); };
+    seams.new_source = [this] { return std::make_unique<PlayedSource>(&session_); };
     seams.guest = std::make_unique<QuietGuestControl>();
     seams.lockstep = std::make_unique<GuestLockstep>(&scheduler_);
     lockstep_ = seams.lockstep.get();
@@ -121,27 +60,23 @@ class LockstepDriver : public testing::Test, public ProtectionDriver::Observer {
     open.mutable_domain()->set_gpfn_count(kGfnCount);
     driver_ = std::make_unique<ProtectionDriver>("protections/test", config, open, "detail", std::move(seams), this);
     driver_->Start(1, /*recovered=*/false, [](absl::Status) {});
-    SecondaryMessage accepted;
-    accepted.mutable_session_accepted();
-    outside_.link->OnMessage(accepted);
-    outside_.source->OnSeeding(nullptr);
+    session_.Accept();
+    session_.source->OnSeeding(nullptr);
   }
   void OnChanged(bool) override {}
   void OnCheckpoint(const EpochTrace&) override {}
 
   void TakeCheckpoint(uint64_t epoch) {
-    outside_.source->OnSuspended(epoch);
+    session_.source->OnSuspended(epoch);
     CheckpointSource::Captured captured;
     captured.epoch = epoch;
-    outside_.source->OnCaptured(std::move(captured));
-    SecondaryMessage commit;
-    commit.mutable_checkpoint_commit()->set_epoch(epoch);
-    outside_.link->OnMessage(commit);
+    session_.source->OnCaptured(std::move(captured));
+    session_.Commit(epoch);
   }
   void RunFrom(uint64_t epoch) {
     SecondaryMessage running;
     running.mutable_standby_running()->set_epoch(epoch);
-    outside_.link->OnMessage(running);
+    session_.link->OnMessage(running);
   }
   // Checkpoint 2 is asked for, because of a difference.
   void Suspending2() {
@@ -150,7 +85,7 @@ class LockstepDriver : public testing::Test, public ProtectionDriver::Observer {
     PrimarySends("one thing");
     StandbySends(1, "another");
     scheduler_.Pass(Milliseconds(0));
-    ASSERT_EQ(outside_.requested, 2);
+    ASSERT_EQ(session_.requested, 2);
   }
   static std::string Udp(const std::string& payload) {
     return packet::UdpFrame(packet::ParseAddress("10.0.0.2"), 7, packet::ParseAddress("10.0.0.9"), 1000, payload);
@@ -160,7 +95,7 @@ class LockstepDriver : public testing::Test, public ProtectionDriver::Observer {
     SecondaryMessage output;
     output.mutable_standby_output()->set_epoch(epoch);
     output.mutable_standby_output()->add_frames()->set_contents(Udp(payload));
-    outside_.link->OnMessage(output);
+    session_.link->OnMessage(output);
   }
   void Says(uint64_t epoch, std::initializer_list<std::pair<uint64_t, uint32_t>> runs, bool more = false) {
     SecondaryMessage message;
@@ -171,12 +106,12 @@ class LockstepDriver : public testing::Test, public ProtectionDriver::Observer {
       list.add_runs()->set_first_gfn(first);
       list.mutable_runs(list.runs_size() - 1)->set_count(count);
     }
-    outside_.link->OnMessage(message);
+    session_.link->OnMessage(message);
   }
   // Takes what was sent to the standby, which is this.
   void ExpectCopied(uint64_t epoch, const std::vector<std::string>& contents) {
     std::vector<std::string> copied;
-    for (const PrimaryMessage& message : std::exchange(outside_.traffic, {})) {
+    for (const PrimaryMessage& message : std::exchange(session_.traffic, {})) {
       EXPECT_EQ(message.standby_input().epoch(), epoch);
       for (const replication::v1::Frame& frame : message.standby_input().frames()) copied.push_back(frame.contents());
     }
@@ -186,8 +121,8 @@ class LockstepDriver : public testing::Test, public ProtectionDriver::Observer {
   std::string error() const { return std::string(driver_->core().last_error().message()); }
 
   ManualScheduler scheduler_;
-  NoStore store_;
-  Outside outside_;
+  MemoryGenerationStore store_;
+  PlayedSession session_;
   std::shared_ptr<lockstep::SimulatedDiversions> network_;
   std::vector<std::string> left_;
   GuestLockstep* lockstep_ = nullptr;
@@ -195,8 +130,8 @@ class LockstepDriver : public testing::Test, public ProtectionDriver::Observer {
 };
 
 TEST_F(LockstepDriver, OutputLeavesAsSoonAsBothHaveSentIt) {
-  EXPECT_EQ(outside_.opened.stream_mode(), replication::v1::COLO);
-  EXPECT_EQ(outside_.checkpoints[1], replication::v1::STANDBY_RUNS);
+  EXPECT_EQ(session_.opened.stream_mode(), replication::v1::COLO);
+  EXPECT_EQ(session_.checkpoints[1], replication::v1::STANDBY_RUNS);
   TakeCheckpoint(1);
   PrimarySends("a");
   EXPECT_THAT(left_, IsEmpty());
@@ -217,18 +152,18 @@ TEST_F(LockstepDriver, OutputLeavesAsSoonAsBothHaveSentIt) {
 
 TEST_F(LockstepDriver, WhatDiffersWaitsForACheckpointWithTheStandbysPages) {
   Suspending2();
-  EXPECT_TRUE(outside_.with_standby_pages);
-  ASSERT_THAT(outside_.sent, SizeIs(1));
-  EXPECT_EQ(outside_.sent[0].suspend_standby().epoch(), 2);
+  EXPECT_TRUE(session_.with_standby_pages);
+  ASSERT_THAT(session_.sent, SizeIs(1));
+  EXPECT_EQ(session_.sent[0].suspend_standby().epoch(), 2);
   Says(2, {{5, 2}, {100, 1}}, /*more=*/true);
-  EXPECT_THAT(outside_.standby_pages, IsEmpty());
+  EXPECT_THAT(session_.standby_pages, IsEmpty());
   Says(2, {{101, 4}});
-  ASSERT_THAT(outside_.standby_pages, SizeIs(1));
-  EXPECT_EQ(outside_.standby_pages[0].first, 2);
-  EXPECT_THAT(outside_.standby_pages[0].second, ElementsAre(PageRun{5, 2}, PageRun{100, 5}));
+  ASSERT_THAT(session_.standby_pages, SizeIs(1));
+  EXPECT_EQ(session_.standby_pages[0].first, 2);
+  EXPECT_THAT(session_.standby_pages[0].second, ElementsAre(PageRun{5, 2}, PageRun{100, 5}));
   EXPECT_THAT(left_, IsEmpty());
   TakeCheckpoint(2);
-  EXPECT_EQ(outside_.checkpoints[2], replication::v1::STANDBY_RUNS);
+  EXPECT_EQ(session_.checkpoints[2], replication::v1::STANDBY_RUNS);
   EXPECT_THAT(left_, ElementsAre(Udp("one thing")));
 }
 
@@ -238,31 +173,29 @@ TEST_F(LockstepDriver, OutputOfOneGuestAloneIsADifference) {
   PrimarySends("a");
   const absl::Duration timeout = comparison::Settings().timeout;
   scheduler_.Pass(timeout - Milliseconds(50));
-  EXPECT_EQ(outside_.requested, 0);
+  EXPECT_EQ(session_.requested, 0);
   scheduler_.Pass(Milliseconds(100));
-  EXPECT_EQ(outside_.requested, 2);
+  EXPECT_EQ(session_.requested, 2);
   EXPECT_EQ(driver_->status().core.differences, 1);
 }
 
 TEST_F(LockstepDriver, WhatEntersTheGuestIsCopiedToTheStandbyThatRunsFromTheSameCheckpoint) {
   lockstep_->OnInput({{0, "too early"}});
-  outside_.source->OnSuspended(1);
+  session_.source->OnSuspended(1);
   lockstep_->OnInput({{0, "a"}, {1, "b"}});
   ExpectCopied(1, {"a", "b"});
   CheckpointSource::Captured captured;
   captured.epoch = 1;
-  outside_.source->OnCaptured(std::move(captured));
+  session_.source->OnCaptured(std::move(captured));
   lockstep_->OnInput({{0, "c"}});
   ExpectCopied(1, {"c"});
-  SecondaryMessage commit;
-  commit.mutable_checkpoint_commit()->set_epoch(1);
-  outside_.link->OnMessage(commit);
+  session_.Commit(1);
   RunFrom(1);
   scheduler_.Pass(absl::Seconds(10));
-  ASSERT_EQ(outside_.requested, 2);
+  ASSERT_EQ(session_.requested, 2);
   lockstep_->OnInput({{0, "d"}});
   ExpectCopied(1, {"d"});
-  outside_.source->OnSuspended(2);
+  session_.source->OnSuspended(2);
   lockstep_->OnInput({{0, "e"}});
   ExpectCopied(2, {"e"});
   EXPECT_EQ(driver_->status().standby_input_frames, 5);
@@ -294,9 +227,9 @@ TEST_F(LockstepDriver, InputIsReleasedWhereTheSourceEndsInTheMiddle) {
 TEST_F(LockstepDriver, ACopyThatFindsNoRoomIsADifference) {
   TakeCheckpoint(1);
   RunFrom(1);
-  outside_.traffic_full = true;
+  session_.traffic_full = true;
   lockstep_->OnInput({{0, "a"}, {0, "b"}});
-  EXPECT_EQ(outside_.requested, 2);
+  EXPECT_EQ(session_.requested, 2);
   EXPECT_EQ(driver_->status().standby_input_dropped, 2);
   EXPECT_THAT(driver_->status().core.last_difference, HasSubstr("no room"));
 }
@@ -319,13 +252,13 @@ TEST_F(LockstepDriver, AnOffsetGoesBeforeTheFrameThatItIsFor) {
   SecondaryMessage output;
   output.mutable_standby_output()->set_epoch(1);
   output.mutable_standby_output()->add_frames()->set_contents(packet::TcpFrame(syn_ack));
-  outside_.traffic_full = true;  // Offsets are not dropped.
-  outside_.link->OnMessage(output);
+  session_.traffic_full = true;  // Offsets are not dropped.
+  session_.link->OnMessage(output);
   EXPECT_THAT(left_, SizeIs(1));
-  ASSERT_THAT(outside_.traffic, SizeIs(1));
-  const absl::StatusOr<packet::SequenceOffset> offset = FromMessage(outside_.traffic[0].sequence_offset());
+  ASSERT_THAT(session_.traffic, SizeIs(1));
+  const absl::StatusOr<packet::SequenceOffset> offset = FromMessage(session_.traffic[0].sequence_offset());
   ASSERT_TRUE(offset.ok()) << offset.status();
-  EXPECT_EQ(outside_.traffic[0].sequence_offset().epoch(), 1);
+  EXPECT_EQ(session_.traffic[0].sequence_offset().epoch(), 1);
   EXPECT_EQ(offset->primary_initial, 1000);
   EXPECT_EQ(offset->standby_initial, 7000);
 }
@@ -334,11 +267,11 @@ TEST_F(LockstepDriver, AfterTheSessionNothingLeavesAndNothingIsCopied) {
   TakeCheckpoint(1);
   RunFrom(1);
   StandbySends(1, "a");
-  outside_.link->OnClosed(absl::UnavailableError("silent"));
+  session_.link->OnClosed(absl::UnavailableError("silent"));
   PrimarySends("a");
   lockstep_->OnInput({{0, "b"}});
   EXPECT_THAT(left_, IsEmpty());
-  EXPECT_THAT(outside_.traffic, IsEmpty());
+  EXPECT_THAT(session_.traffic, IsEmpty());
 }
 
 // A list that is wrong ends the session; the guest, and what it has sent, stay as they are.
@@ -349,7 +282,7 @@ class BadList : public LockstepDriver {
     EXPECT_EQ(state(), "Unwinding(retry)");
     EXPECT_THAT(error(), HasSubstr(why));
     EXPECT_THAT(left_, IsEmpty());
-    EXPECT_THAT(outside_.standby_pages, IsEmpty());
+    EXPECT_THAT(session_.standby_pages, IsEmpty());
   }
 };
 
@@ -369,7 +302,7 @@ TEST_F(BadList, BeyondTheGuestsFrames) {
   RunFrom(2);
   scheduler_.Pass(absl::Seconds(10));
   left_.clear();
-  outside_.standby_pages.clear();
+  session_.standby_pages.clear();
   Says(3, {{kGfnCount, 1}});
   ExpectTheEnd("the guest has none from");
 }
@@ -383,9 +316,9 @@ TEST_F(BadList, TruncatedOrLate) {
   scheduler_.Pass(absl::Seconds(3));
   EXPECT_EQ(state(), "StoppingSession(retry)");
   EXPECT_THAT(error(), HasSubstr("within 3s"));
-  EXPECT_THAT(outside_.standby_pages, IsEmpty());
-  ASSERT_THAT(outside_.sent, SizeIs(2));
-  EXPECT_TRUE(outside_.sent[1].has_stop_session());
+  EXPECT_THAT(session_.standby_pages, IsEmpty());
+  ASSERT_THAT(session_.sent, SizeIs(2));
+  EXPECT_TRUE(session_.sent[1].has_stop_session());
 }
 TEST_F(BadList, AfterTheLast) {
   Says(2, {{1, 1}});
@@ -408,7 +341,7 @@ TEST_F(LockstepDriver, TrafficOutOfBoundsEndsTheSession) {
   RunFrom(1);
   SecondaryMessage output;
   output.mutable_standby_output()->set_epoch(1);
-  outside_.link->OnMessage(output);
+  session_.link->OnMessage(output);
   EXPECT_EQ(state(), "Unwinding(retry)");
   EXPECT_THAT(error(), HasSubstr("0 frames"));
 }

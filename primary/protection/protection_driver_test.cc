@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "common/loop/manual_scheduler.h"
+#include "common/ownership/memory_generation_store.h"
+#include "primary/played_seams.h"
 #include "primary/quiet_seams.h"
 
 // When the driver looks at the egress buffer. What it does otherwise is the simulation's to show (//tests/simulation).
@@ -13,61 +15,16 @@ namespace {
 
 using absl::Milliseconds;
 
-class NoStore final : public GenerationStore {
- public:
-  absl::StatusOr<Record> Read(const std::string&) const override { return absl::NotFoundError("no record"); }
-  absl::Status Write(const std::string&, const Record&) override { return absl::OkStatus(); }
-  absl::Status Erase(const std::string&) override { return absl::OkStatus(); }
-};
-
-struct Outside {
-  PrimaryLink::Observer* link = nullptr;
-  CheckpointSource::Observer* source = nullptr;
-  uint64_t requested = 0;
-  uint64_t told = 0;  // The last checkpoint of whose sending the driver wants to know.
-  int looks = 0;
-};
-
-class FakeLink final : public PrimaryLink {
- public:
-  explicit FakeLink(Outside* outside) : outside_(outside) {}
-  void Open(uint64_t, const replication::v1::OpenSession&, Observer* observer) override { outside_->link = observer; }
-  void SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointReader>, bool tell_when_sent,
-                      replication::v1::AfterCheckpoint) override {
-    if (tell_when_sent) outside_->told = epoch;
-  }
-  void Send(replication::v1::PrimaryMessage) override {}
-  bool SendTraffic(replication::v1::PrimaryMessage) override { return true; }
-  void Close() override {}
-  uint64_t sent_bytes() const override { return 0; }
-
- private:
-  Outside* const outside_;
-};
-
-class FakeSource final : public CheckpointSource {
- public:
-  explicit FakeSource(Outside* outside) : outside_(outside) {}
-  void Start(Observer* observer) override { outside_->source = observer; }
-  void RequestCheckpoint(uint64_t epoch, bool) override { outside_->requested = epoch; }
-  void AddStandbyPages(uint64_t, PageRuns) override {}
-  void PermitResume(uint64_t) override {}
-  void Stop() override {}
-
- private:
-  Outside* const outside_;
-};
-
 class WatchedEgress final : public QuietEgressBuffer {
  public:
-  explicit WatchedEgress(Outside* outside) : outside_(outside) {}
+  explicit WatchedEgress(int* looks) : looks_(looks) {}
   absl::Status ReadStatistics(Statistics&) override {
-    ++outside_->looks;
+    ++*looks_;
     return absl::OkStatus();
   }
 
  private:
-  Outside* const outside_;
+  int* const looks_;
 };
 
 // Checkpoints are asked for every 100 ms; a suspend takes 60 and a copy 40. Looks are 10 ms apart.
@@ -80,20 +37,18 @@ class EgressLooks : public testing::Test, public ProtectionDriver::Observer {
     ProtectionDriver::Seams seams;
     seams.scheduler = &scheduler_;
     seams.store = &store_;
-    seams.new_link = [this] { return std::make_unique<FakeLink>(&outside_); };
-    seams.new_source = [this] { return std::make_unique<FakeSource>(&outside_); };
+    seams.new_link = [this] { return std::make_unique<PlayedLink>(&session_); };
+    seams.new_source = [this] { return std::make_unique<PlayedSource>(&session_); };
     seams.guest = std::make_unique<QuietGuestControl>();
-    seams.egress = std::make_unique<WatchedEgress>(&outside_);
+    seams.egress = std::make_unique<WatchedEgress>(&looks_);
     driver_ = std::make_unique<ProtectionDriver>("protections/test", config, replication::v1::OpenSession(), "detail",
                                                  std::move(seams), this);
     driver_->Start(1, /*recovered=*/false, [](absl::Status) {});
-    replication::v1::SecondaryMessage accepted;
-    accepted.mutable_session_accepted();
-    outside_.link->OnMessage(accepted);
-    outside_.source->OnSeeding(nullptr);
-    outside_.source->OnSuspended(1);
+    session_.Accept();
+    session_.source->OnSeeding(nullptr);
+    session_.source->OnSuspended(1);
     Capture(1);
-    Commit(1);
+    session_.Commit(1);
   }
   void OnChanged(bool) override {}
   void OnCheckpoint(const EpochTrace&) override {}
@@ -104,44 +59,40 @@ class EgressLooks : public testing::Test, public ProtectionDriver::Observer {
     captured.length = 1;
     captured.parts.suspend = Milliseconds(60);
     captured.copy = Milliseconds(40);
-    outside_.source->OnCaptured(std::move(captured));
-  }
-  void Commit(uint64_t epoch) {
-    replication::v1::SecondaryMessage commit;
-    commit.mutable_checkpoint_commit()->set_epoch(epoch);
-    outside_.link->OnMessage(commit);
+    session_.source->OnCaptured(std::move(captured));
   }
   int LooksIn(absl::Duration time) {
-    const int before = outside_.looks;
+    const int before = looks_;
     scheduler_.Pass(time);
-    return outside_.looks - before;
+    return looks_ - before;
   }
 
   ManualScheduler scheduler_;
-  NoStore store_;
-  Outside outside_;
+  MemoryGenerationStore store_;
+  PlayedSession session_;
+  int looks_ = 0;
   std::unique_ptr<ProtectionDriver> driver_;
 };
 
 TEST_F(EgressLooks, ComeWithEachMarkAndWhileTheGuestRunsButNotWhileItIsAskedToSuspend) {
-  EXPECT_EQ(outside_.looks, 1) << "with the mark";
+  EXPECT_EQ(looks_, 1) << "with the mark";
   EXPECT_GE(LooksIn(Milliseconds(99)), 8);
-  EXPECT_EQ(outside_.requested, 0);
+  EXPECT_EQ(session_.requested, 0);
   scheduler_.Pass(Milliseconds(1));
-  ASSERT_EQ(outside_.requested, 2);
+  ASSERT_EQ(session_.requested, 2);
   EXPECT_EQ(LooksIn(Milliseconds(60)), 0);
-  const int before = outside_.looks;
-  outside_.source->OnSuspended(2);
-  EXPECT_EQ(outside_.looks - before, 1);
+  const int before = looks_;
+  session_.source->OnSuspended(2);
+  EXPECT_EQ(looks_ - before, 1);
   EXPECT_EQ(LooksIn(Milliseconds(9)), 0) << "the mark's counts as one";
   EXPECT_GE(LooksIn(Milliseconds(50)), 4);
 }
 
 TEST_F(EgressLooks, GoOnWhereTheSessionEndsWhileTheGuestIsAskedToSuspend) {
   scheduler_.Pass(Milliseconds(100));
-  ASSERT_EQ(outside_.requested, 2);
-  outside_.link->OnClosed(absl::UnavailableError("silent"));
-  outside_.source->OnEnded(absl::OkStatus());
+  ASSERT_EQ(session_.requested, 2);
+  session_.link->OnClosed(absl::UnavailableError("silent"));
+  session_.source->OnEnded(absl::OkStatus());
   EXPECT_GE(LooksIn(Milliseconds(100)), 9) << "its output is held";
 }
 
@@ -149,22 +100,22 @@ TEST_F(EgressLooks, GoOnWhereTheGuestIsSuspendedAndNoMarkCanBeSet) {
   // Commits take 200 ms, so that the next checkpoint is taken before.
   for (uint64_t epoch : {2, 3}) {
     scheduler_.Pass(Milliseconds(epoch == 2 ? 100 : 0));
-    ASSERT_EQ(outside_.requested, epoch);
+    ASSERT_EQ(session_.requested, epoch);
     scheduler_.Pass(Milliseconds(60));
-    outside_.source->OnSuspended(epoch);
+    session_.source->OnSuspended(epoch);
     scheduler_.Pass(Milliseconds(40));
     Capture(epoch);
-    ASSERT_EQ(outside_.told, epoch);
-    outside_.link->OnCheckpointSent(epoch);
+    ASSERT_EQ(session_.tell_when_sent, epoch);
+    session_.link->OnCheckpointSent(epoch);
     if (epoch == 3) break;
     scheduler_.Pass(Milliseconds(200));
-    Commit(epoch);
+    session_.Commit(epoch);
   }
   EXPECT_GE(LooksIn(Milliseconds(119)), 10);
   scheduler_.Pass(Milliseconds(1));
-  ASSERT_EQ(outside_.requested, 4);
+  ASSERT_EQ(session_.requested, 4);
   EXPECT_EQ(LooksIn(Milliseconds(60)), 0);
-  outside_.source->OnSuspended(4);
+  session_.source->OnSuspended(4);
   EXPECT_GE(LooksIn(Milliseconds(39)), 3);
 }
 

@@ -7,10 +7,10 @@
 #include <string>
 #include <utility>
 
+#include "common/ownership/memory_generation_store.h"
 #include "netbuf/simulated_plug_kernel.h"
 #include "primary/lockstep/simulated_guest_traffic.h"
 #include "tests/simulation/guest.h"
-#include "tests/simulation/memory_generation_store.h"
 #include "tests/simulation/process.h"
 
 namespace romulus::simulation {

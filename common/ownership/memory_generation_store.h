@@ -1,18 +1,20 @@
-#ifndef ROMULUS_TESTS_SIMULATION_MEMORY_GENERATION_STORE_H_
-#define ROMULUS_TESTS_SIMULATION_MEMORY_GENERATION_STORE_H_
+#ifndef ROMULUS_COMMON_OWNERSHIP_MEMORY_GENERATION_STORE_H_
+#define ROMULUS_COMMON_OWNERSHIP_MEMORY_GENERATION_STORE_H_
 
 #include <map>
 #include <string>
 
 #include "common/ownership/generation_store.h"
 
-namespace romulus::simulation {
+namespace romulus {
 
-// A host's disk as far as ownership goes: survives the agent and the host's power.
+// The simulated GenerationStore: a host's disk as far as ownership goes. It survives the agent and the host's power.
 class MemoryGenerationStore final : public GenerationStore {
  public:
   // The next `count` writes fail.
   void FailWrites(int count) { failing_writes_ = count; }
+
+  const std::map<std::string, Record>& records() const { return records_; }
 
   absl::StatusOr<Record> Read(const std::string& protection) const override {
     auto found = records_.find(protection);
@@ -37,6 +39,6 @@ class MemoryGenerationStore final : public GenerationStore {
   std::map<std::string, Record> records_;
 };
 
-}  // namespace romulus::simulation
+}  // namespace romulus
 
-#endif  // ROMULUS_TESTS_SIMULATION_MEMORY_GENERATION_STORE_H_
+#endif  // ROMULUS_COMMON_OWNERSHIP_MEMORY_GENERATION_STORE_H_
