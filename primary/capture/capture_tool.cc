@@ -6,12 +6,13 @@
 #include <sys/signalfd.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/key_value.h"
 #include "common/base/log.h"
 #include "primary/capture/helper_checkpoint_source.h"
 
@@ -112,29 +113,27 @@ class CaptureTool final : public CheckpointSource::Observer {
 };
 
 bool ParseArgument(const std::string& text, Arguments& arguments) {
-  const size_t equals = text.find('=');
-  if (equals == std::string::npos) return false;
-  const std::string key = text.substr(0, equals), value = text.substr(equals + 1);
-  uint64_t number = 0;
-  const bool is_number = absl::SimpleAtoi(value, &number);
+  const std::optional<KeyValue> given = ParseKeyValue(text);
+  if (!given.has_value()) return false;
+  const auto& [key, value, number] = *given;
   if (key == "helper") {
     arguments.source.helper_program = value;
   } else if (key == "stream") {
     arguments.stream_file = value;
-  } else if (!is_number) {
+  } else if (!number.has_value()) {
     return false;
   } else if (key == "domid") {
-    arguments.source.domid = static_cast<uint32_t>(number);
+    arguments.source.domid = static_cast<uint32_t>(*number);
   } else if (key == "count") {
-    arguments.checkpoints = number;
+    arguments.checkpoints = *number;
   } else if (key == "interval_ms") {
-    arguments.interval = absl::Milliseconds(number);
+    arguments.interval = absl::Milliseconds(*number);
   } else if (key == "suspend_timeout_ms") {
-    arguments.source.suspend_timeout = absl::Milliseconds(number);
+    arguments.source.suspend_timeout = absl::Milliseconds(*number);
   } else if (key == "staging_bytes_max") {
-    arguments.source.staging_bytes_max = number;
+    arguments.source.staging_bytes_max = *number;
   } else if (key == "permit") {
-    arguments.permit = number != 0;
+    arguments.permit = *number != 0;
   } else {
     return false;
   }

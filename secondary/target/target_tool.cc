@@ -14,8 +14,8 @@
 #include <thread>
 
 #include "absl/strings/escaping.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_replace.h"
+#include "common/base/key_value.h"
 #include "common/base/log.h"
 #include "common/base/unique_fd.h"
 #include "common/control/agent_backends.h"
@@ -142,13 +142,11 @@ class TargetTool final : public CheckpointTarget::Observer {
 };
 
 bool ParseArgument(const std::string& text, Arguments& arguments) {
-  const size_t equals = text.find('=');
-  if (equals == std::string::npos) return false;
-  const std::string key = text.substr(0, equals), value = text.substr(equals + 1);
+  const std::optional<KeyValue> given = ParseKeyValue(text);
+  if (!given.has_value()) return false;
+  const auto& [key, value, number] = *given;
   replication::v1::DomainDescription& domain = arguments.domain;
   replication::v1::Vif& vif = *(domain.vifs().empty() ? domain.add_vifs() : domain.mutable_vifs(0));
-  uint64_t number = 0;
-  const bool is_number = absl::SimpleAtoi(value, &number);
   if (key == "helper") {
     arguments.target.restore_helper = value;
   } else if (key == "end") {
@@ -168,14 +166,14 @@ bool ParseArgument(const std::string& text, Arguments& arguments) {
     vif.set_name(value);
   } else if (key == "script") {
     vif.set_script(value);
-  } else if (key == "memory_kib" && is_number) {
-    domain.set_memory_static_max_kib(number);
-    domain.set_memory_target_kib(number);
-    domain.set_memory_max_kib(number + 1024);
-  } else if (key == "vcpus" && is_number) {
-    domain.set_vcpu_count(number);
-  } else if (key == "tsc_mode" && is_number) {
-    domain.set_tsc_mode(number);
+  } else if (key == "memory_kib" && number.has_value()) {
+    domain.set_memory_static_max_kib(*number);
+    domain.set_memory_target_kib(*number);
+    domain.set_memory_max_kib(*number + 1024);
+  } else if (key == "vcpus" && number.has_value()) {
+    domain.set_vcpu_count(*number);
+  } else if (key == "tsc_mode" && number.has_value()) {
+    domain.set_tsc_mode(*number);
   } else {
     return false;
   }

@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/key_value.h"
 #include "common/base/log.h"
 #include "common/loop/event_loop.h"
 #include "common/xen/control.h"
@@ -167,25 +167,23 @@ class Primary final : public CheckpointSource::Observer {
 };
 
 bool ParseArgument(const std::string& text, Arguments& arguments) {
-  const size_t equals = text.find('=');
-  if (equals == std::string::npos) return false;
-  const std::string key = text.substr(0, equals), value = text.substr(equals + 1);
-  uint64_t number = 0;
-  const bool is_number = absl::SimpleAtoi(value, &number);
+  const std::optional<KeyValue> given = ParseKeyValue(text);
+  if (!given.has_value()) return false;
+  const auto& [key, value, number] = *given;
   if (key == "peer") {
     arguments.peer = value;
-  } else if (!is_number) {
+  } else if (!number.has_value()) {
     return false;
   } else if (key == "domid") {
-    arguments.source.domid = static_cast<uint32_t>(number);
+    arguments.source.domid = static_cast<uint32_t>(*number);
   } else if (key == "count") {
-    arguments.checkpoints = number;
+    arguments.checkpoints = *number;
   } else if (key == "compare_from") {
-    arguments.compare_from = number;
+    arguments.compare_from = *number;
   } else if (key == "interval_ms") {
-    arguments.interval = absl::Milliseconds(number);
+    arguments.interval = absl::Milliseconds(*number);
   } else if (key == "back_channel") {
-    arguments.back_channel = number != 0;
+    arguments.back_channel = *number != 0;
   } else {
     return false;
   }
