@@ -3,11 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <string>
-#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -23,14 +21,6 @@ class GuestTaps final : public VifFrames {
   // A turn of the loop reads so much of one vif and direction, so that decisions wait for no longer.
   static constexpr size_t kFramesPerTurn = 64;
   static constexpr size_t kBytesPerTurn = 512 << 10;
-
-  using New = std::function<std::unique_ptr<VifFrames>(OnFrames on_frames, OnError on_error)>;
-  // What makes them for one guest after another; `socket` and `loop` outlive them all.
-  static New Factory(NetlinkSocket* socket, EventLoop* loop) {
-    return [socket, loop](OnFrames on_frames, OnError on_error) {
-      return std::make_unique<GuestTaps>(socket, loop, std::move(on_frames), std::move(on_error));
-    };
-  }
 
   // `socket` and `loop` outlive this.
   GuestTaps(NetlinkSocket* socket, EventLoop* loop, OnFrames on_frames, OnError on_error);

@@ -10,9 +10,7 @@
 #include "common/xen/control.h"
 #include "common/xen/host_compatibility.h"
 #include "netbuf/guest_tap.h"
-#include "netbuf/guest_taps.h"
 #include "netbuf/netlink_plug_kernel.h"
-#include "netbuf/netlink_socket.h"
 #include "netbuf/plug_egress_buffer.h"
 #include "netbuf/xenstore_ifb_claims.h"
 #include "primary/agent/egress_plan.h"
@@ -59,6 +57,7 @@ XenProtectedHost::XenProtectedHost(EventLoop* loop, Options options, XcInterface
       store_(std::move(store)),
       claims_(std::move(claims)),
       kernel_(std::move(kernel)),
+      taps_(loop),
       pause_turns_(loop, options_.pauses_at_once > 0 ? options_.pauses_at_once : HalfOfTheProcessors()),
       bandwidth_(options_.bandwidth_limit),
       encoding_pool_(std::make_shared<EncodingPool>(options_.encoding_threads > 0 ? options_.encoding_threads
@@ -80,23 +79,17 @@ void XenProtectedHost::RecoverGuest(uint32_t domid, std::function<void(absl::Sta
                                                         });
 }
 
-namespace {
-
 // Of lockstep. A guest is mute while they are there, whose protection has ended.
-void RemoveLeftoverTaps(const std::set<std::string>& living) {
-  const absl::StatusOr<std::unique_ptr<NetlinkSocket>> socket = NetlinkSocket::Open();
-  if (!socket.ok()) return LogError("can't look for left-over diversions: ", socket.status().message());
-  const absl::StatusOr<std::vector<GuestTap::Leftover>> leftovers = GuestTap::FindLeftovers(**socket, living);
+void XenProtectedHost::RemoveLeftoverTaps(const std::set<std::string>& living) {
+  const absl::StatusOr<std::vector<GuestTap::Leftover>> leftovers = taps_.FindLeftovers(living);
   if (!leftovers.ok()) return LogError("can't look for left-over diversions: ", leftovers.status().message());
   for (const GuestTap::Leftover& leftover : *leftovers) {
     if (leftover.mode != VifMode::kDivert) continue;  // Of the secondary agent of this host.
-    const absl::Status cleared = GuestTap::Clear(**socket, leftover.vif);
+    const absl::Status cleared = taps_.Clear(leftover);
     LogWarning("diversion of ", leftover.vif,
                ", of a protection that has ended: ", cleared.ok() ? "removed" : cleared.message());
   }
 }
-
-}  // namespace
 
 void XenProtectedHost::RemoveLeftovers(const std::set<std::string>& living) {
   const absl::StatusOr<std::vector<PlugKernel::Leftover>> leftovers = kernel_->FindLeftovers(living);
@@ -118,14 +111,11 @@ absl::Status XenProtectedHost::AddLockstepSeams(const replication::v1::DomainDes
         absl::StrCat("settings.stream_mode: ", domain.name(),
                      " is a PV guest; only PVH and HVM guests can run in lockstep (COLO): protect it with REMUS"));
   }
-  if (tap_socket_ == nullptr) {
-    absl::StatusOr<std::unique_ptr<NetlinkSocket>> socket = NetlinkSocket::Open();
-    if (!socket.ok()) return socket.status();
-    tap_socket_ = *std::move(socket);
-  }
+  const absl::StatusOr<AgentTaps::NewFrames> new_frames = taps_.Maker();
+  if (!new_frames.ok()) return new_frames.status();
   seams.lockstep = std::make_unique<GuestLockstep>(loop_);
   auto traffic = std::make_shared<lockstep::TapGuestTraffic>(
-      loop_, GuestTaps::Factory(tap_socket_.get(), loop_),
+      loop_, *new_frames,
       [lockstep = seams.lockstep.get()](std::vector<TrafficFrame> frames) { lockstep->OnInput(std::move(frames)); });
   egress.now = [loop = loop_] { return loop->Now(); };
   auto buffer =

@@ -14,8 +14,8 @@
 #include "common/loop/event_loop.h"
 #include "common/xen/handles.h"
 #include "common/xen/xenstore.h"
+#include "netbuf/agent_taps.h"
 #include "netbuf/ifb_claims.h"
-#include "netbuf/netlink_socket.h"
 #include "netbuf/plug_kernel.h"
 #include "primary/capture/helper_checkpoint_source.h"
 #include "primary/capture/helper_recovery.h"
@@ -52,6 +52,7 @@ class XenProtectedHost final : public ProtectedHost {
   void ApplySettings(const std::string& id, const control::v1::ProtectionSettings& settings) override;
 
  private:
+  void RemoveLeftoverTaps(const std::set<std::string>& living);
   // Where a protection in stream mode COLO has its guest's output, and what goes to the guest.
   absl::Status AddLockstepSeams(const replication::v1::DomainDescription& domain,
                                 lockstep::LockstepEgressBuffer::Options egress, ProtectionDriver::Seams& seams);
@@ -65,7 +66,7 @@ class XenProtectedHost final : public ProtectedHost {
   const std::unique_ptr<Xenstore> store_;
   const std::unique_ptr<IfbClaims> claims_;
   const std::shared_ptr<PlugKernel> kernel_;
-  std::unique_ptr<NetlinkSocket> tap_socket_;  // Of all lockstep protections, once there was one.
+  AgentTaps taps_;  // Of all lockstep protections.
   PauseTurns pause_turns_;
   BandwidthShare bandwidth_;
   const std::shared_ptr<EncodingPool> encoding_pool_;

@@ -8,8 +8,6 @@
 #include "common/xen/control.h"
 #include "common/xen/host_compatibility.h"
 #include "netbuf/guest_tap.h"
-#include "netbuf/guest_taps.h"
-#include "netbuf/netlink_socket.h"
 #include "secondary/target/helper_checkpoint_target.h"
 #include "secondary/target/leftover_standbys.h"
 #include "secondary/target/xen_standby_guest.h"
@@ -28,7 +26,11 @@ absl::StatusOr<std::unique_ptr<XenStandbyHost>> XenStandbyHost::Open(EventLoop* 
 
 XenStandbyHost::XenStandbyHost(EventLoop* loop, std::string restore_helper, XcInterface xc,
                                std::unique_ptr<Xenstore> store)
-    : loop_(loop), restore_helper_(std::move(restore_helper)), xc_(std::move(xc)), store_(std::move(store)) {}
+    : loop_(loop),
+      restore_helper_(std::move(restore_helper)),
+      xc_(std::move(xc)),
+      store_(std::move(store)),
+      taps_(loop) {}
 
 absl::StatusOr<replication::v1::HostCompatibility> XenStandbyHost::Compatibility() {
   return ReadHostCompatibility(xc_.get());
@@ -58,11 +60,8 @@ std::unique_ptr<CheckpointTarget> XenStandbyHost::NewTarget() {
 
 absl::StatusOr<std::unique_ptr<StandbyTraffic>> XenStandbyHost::NewTraffic(
     const replication::v1::DomainDescription& domain, uint32_t domid) {
-  if (tap_socket_ == nullptr) {
-    absl::StatusOr<std::unique_ptr<NetlinkSocket>> socket = NetlinkSocket::Open();
-    if (!socket.ok()) return socket.status();
-    tap_socket_ = *std::move(socket);
-  }
+  const absl::StatusOr<AgentTaps::NewFrames> new_frames = taps_.Maker();
+  if (!new_frames.ok()) return new_frames.status();
   std::vector<Vif> vifs;
   for (const replication::v1::Vif& described : domain.vifs()) {
     Vif& vif = vifs.emplace_back();
@@ -70,17 +69,13 @@ absl::StatusOr<std::unique_ptr<StandbyTraffic>> XenStandbyHost::NewTraffic(
     vif.domid = domid;
     vif.device_id = described.device_id();
   }
-  return TapStandbyTraffic::New(loop_, GuestTaps::Factory(tap_socket_.get(), loop_), std::move(vifs), domain.name());
+  return TapStandbyTraffic::New(loop_, *new_frames, std::move(vifs), domain.name());
 }
-
-namespace {
 
 // Of lockstep. A guest that was taken over with the agent translating for it is mute since that died: it runs, and is
 // the owner. An isolated vif's domain may run as well, and must not be heard.
-void RemoveLeftoverTaps() {
-  const absl::StatusOr<std::unique_ptr<NetlinkSocket>> socket = NetlinkSocket::Open();
-  if (!socket.ok()) return LogError("can't look for left-over diversions: ", socket.status().message());
-  const absl::StatusOr<std::vector<GuestTap::Leftover>> leftovers = GuestTap::FindLeftovers(**socket, {});
+void XenStandbyHost::RemoveLeftoverTaps() {
+  const absl::StatusOr<std::vector<GuestTap::Leftover>> leftovers = taps_.FindLeftovers({});
   if (!leftovers.ok()) return LogError("can't look for left-over diversions: ", leftovers.status().message());
   for (const GuestTap::Leftover& leftover : *leftovers) {
     if (leftover.mode == VifMode::kIsolate) {
@@ -88,13 +83,11 @@ void RemoveLeftoverTaps() {
                  leftover.vif, " ingress' and the same for egress");
     }
     if (leftover.mode != VifMode::kTranslate) continue;
-    const absl::Status cleared = GuestTap::Clear(**socket, leftover.vif);
+    const absl::Status cleared = taps_.Clear(leftover);
     LogWarning("translation for ", leftover.vif, ", whose guest was taken over: ",
                cleared.ok() ? "ended; connections that needed it break" : cleared.message());
   }
 }
-
-}  // namespace
 
 void XenStandbyHost::RemoveLeftovers() {
   const absl::StatusOr<std::vector<LeftoverStandby>> leftovers = FindLeftoverStandbys(xc_.get(), *store_);

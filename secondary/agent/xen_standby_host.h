@@ -7,7 +7,7 @@
 #include "common/loop/event_loop.h"
 #include "common/xen/handles.h"
 #include "common/xen/xenstore.h"
-#include "netbuf/netlink_socket.h"
+#include "netbuf/agent_taps.h"
 #include "secondary/agent/standby_host.h"
 
 namespace romulus {
@@ -27,13 +27,14 @@ class XenStandbyHost final : public StandbyHost {
   void RemoveLeftovers() override;
 
  private:
+  void RemoveLeftoverTaps();
   XenStandbyHost(EventLoop* loop, std::string restore_helper, XcInterface xc, std::unique_ptr<Xenstore> store);
 
   EventLoop* const loop_;
   const std::string restore_helper_;
   const XcInterface xc_;
   const std::unique_ptr<Xenstore> store_;
-  std::unique_ptr<NetlinkSocket> tap_socket_;  // Of all standbys in lockstep, once there was one.
+  AgentTaps taps_;  // Of all standbys in lockstep.
 };
 
 }  // namespace romulus
