@@ -33,7 +33,9 @@ class SimulatedVifs {
   std::vector<GuestFrame> TakeSentToGuest(const std::string& vif) { return std::exchange(vifs_[vif].guest, {}); }
   // kDirect where nothing is installed.
   VifMode mode(const std::string& vif) const { return vifs_.at(vif).mode; }
-  bool installed(const std::string& vif) const { return !vifs_.at(vif).owner.empty(); }
+  bool installed(const std::string& vif) const { return !owner(vif).empty(); }
+  // Whom it is marked as being of.
+  const std::string& owner(const std::string& vif) const { return vifs_.at(vif).owner; }
 
   // The next call of that name fails.
   void FailAdd(const std::string& vif, absl::Status status) { failing_adds_[vif] = std::move(status); }

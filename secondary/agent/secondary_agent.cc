@@ -55,8 +55,8 @@ absl::Status RunSecondaryAgent(const SecondaryAgentOptions& options, const Termi
   seams.scheduler = &loop;
   seams.store = store->get();
   seams.new_target = [&host] { return host.NewTarget(); };
-  seams.new_traffic = [&host](const replication::v1::DomainDescription& domain, uint32_t domid) {
-    return host.NewTraffic(domain, domid);
+  seams.new_traffic = [&host](const replication::v1::OpenSession& session, uint32_t domid) {
+    return host.NewTraffic(session, domid);
   };
   absl::StatusOr<replication::v1::HostCompatibility> compatibility = host.Compatibility();
   if (!compatibility.ok()) return compatibility.status();

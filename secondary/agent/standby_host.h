@@ -24,7 +24,7 @@ class StandbyHost {
   virtual std::unique_ptr<CheckpointTarget> NewTarget() = 0;
 
   // The frames of a prepared target's domain, for a session in lockstep: all of its vifs are isolated from now on.
-  virtual absl::StatusOr<std::unique_ptr<StandbyTraffic>> NewTraffic(const replication::v1::DomainDescription& domain,
+  virtual absl::StatusOr<std::unique_ptr<StandbyTraffic>> NewTraffic(const replication::v1::OpenSession& session,
                                                                      uint32_t domid) = 0;
 
   // Removes what a dead agent has left: standbys that were never activated. Logs what it removed and what it could not.

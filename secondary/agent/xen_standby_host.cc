@@ -58,18 +58,11 @@ std::unique_ptr<CheckpointTarget> XenStandbyHost::NewTarget() {
   return std::make_unique<HelperCheckpointTarget>(*loop_, options);
 }
 
-absl::StatusOr<std::unique_ptr<StandbyTraffic>> XenStandbyHost::NewTraffic(
-    const replication::v1::DomainDescription& domain, uint32_t domid) {
+absl::StatusOr<std::unique_ptr<StandbyTraffic>> XenStandbyHost::NewTraffic(const replication::v1::OpenSession& session,
+                                                                           uint32_t domid) {
   const absl::StatusOr<AgentTaps::NewFrames> new_frames = taps_.Maker();
   if (!new_frames.ok()) return new_frames.status();
-  std::vector<Vif> vifs;
-  for (const replication::v1::Vif& described : domain.vifs()) {
-    Vif& vif = vifs.emplace_back();
-    vif.name = described.name().empty() ? absl::StrCat("vif", domid, ".", described.device_id()) : described.name();
-    vif.domid = domid;
-    vif.device_id = described.device_id();
-  }
-  return TapStandbyTraffic::New(loop_, *new_frames, std::move(vifs), domain.name());
+  return TapStandbyTraffic::New(loop_, *new_frames, session, domid);
 }
 
 // Of lockstep. A guest that was taken over with the agent translating for it is mute since that died: it runs, and is

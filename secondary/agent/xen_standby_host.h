@@ -22,7 +22,7 @@ class XenStandbyHost final : public StandbyHost {
   absl::StatusOr<replication::v1::HostCompatibility> Compatibility() override;
   absl::Status CheckSession(const replication::v1::OpenSession& open_session) override;
   std::unique_ptr<CheckpointTarget> NewTarget() override;
-  absl::StatusOr<std::unique_ptr<StandbyTraffic>> NewTraffic(const replication::v1::DomainDescription& domain,
+  absl::StatusOr<std::unique_ptr<StandbyTraffic>> NewTraffic(const replication::v1::OpenSession& session,
                                                              uint32_t domid) override;
   void RemoveLeftovers() override;
 

@@ -76,8 +76,7 @@ class StandbyDriver::TargetRun : public CheckpointTarget::Observer {
     driver_->seed_sink_ = std::move(seed_sink);
     driver_->domid_ = domid;
     if (status.ok() && driver_->session_.stream_mode() == replication::v1::COLO) {
-      absl::StatusOr<std::unique_ptr<StandbyTraffic>> traffic =
-          driver_->seams_.new_traffic(driver_->session_.domain(), domid);
+      absl::StatusOr<std::unique_ptr<StandbyTraffic>> traffic = driver_->seams_.new_traffic(driver_->session_, domid);
       if (traffic.ok()) driver_->traffic_ = std::make_shared<TrafficRun>(driver_, *std::move(traffic));
       status = traffic.status();
     }

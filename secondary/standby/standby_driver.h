@@ -41,7 +41,7 @@ class StandbyDriver {
     // The frames of a prepared target's domain, for a session in lockstep. An error refuses the session: a guest whose
     // frames are not in hand must not run along. Null: sessions in COLO mode are not to be offered (their
     // `compatibility` says so).
-    std::function<absl::StatusOr<std::unique_ptr<StandbyTraffic>>(const replication::v1::DomainDescription& domain,
+    std::function<absl::StatusOr<std::unique_ptr<StandbyTraffic>>(const replication::v1::OpenSession& session,
                                                                   uint32_t domid)>
         new_traffic;
     // This host's, for SessionAccepted.

@@ -22,22 +22,27 @@ using ::testing::IsEmpty;
 
 class LockstepDriver : public testing::Test, public StandbyDriver::Observer {
  protected:
+  static constexpr uint32_t kDomid = 3;
+
   void Begin(replication::v1::StreamMode mode = replication::v1::COLO) {
     StandbyDriver::Seams seams;
     seams.scheduler = &scheduler_;
     seams.store = &store_;
     seams.new_target = [this] { return std::make_unique<PlayedTarget>(&standby_); };
-    seams.new_traffic = [this](const replication::v1::DomainDescription&,
-                               uint32_t) -> absl::StatusOr<std::unique_ptr<StandbyTraffic>> {
+    seams.new_traffic = [this](const replication::v1::OpenSession& session,
+                               uint32_t domid) -> absl::StatusOr<std::unique_ptr<StandbyTraffic>> {
+      EXPECT_EQ(session.protection(), "protections/test");
+      EXPECT_EQ(domid, kDomid);
       if (!no_traffic_.ok()) return no_traffic_;
       return std::make_unique<PlayedTraffic>(&standby_);
     };
     driver_ = std::make_unique<StandbyDriver>("protections/test", std::move(seams), this);
     PrimaryMessage open;
     open.set_generation(1);
+    open.mutable_open_session()->set_protection("protections/test");
     open.mutable_open_session()->set_stream_mode(mode);
     driver_->OfferSession(open, absl::OkStatus(), std::make_unique<PlayedPrimary>(&standby_));
-    standby_.target->OnPrepared(absl::OkStatus(), nullptr, 3);
+    standby_.target->OnPrepared(absl::OkStatus(), nullptr, kDomid);
   }
   void Runs1() {
     Begin();

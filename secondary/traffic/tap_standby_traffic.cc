@@ -2,18 +2,32 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "common/base/log.h"
 
 namespace romulus {
+namespace {
+
+std::vector<Vif> VifsOf(const replication::v1::DomainDescription& domain, uint32_t domid) {
+  std::vector<Vif> vifs;
+  for (const replication::v1::Vif& card : domain.vifs()) {
+    Vif& vif = vifs.emplace_back(Vif{.name = card.name(), .domid = domid, .device_id = card.device_id()});
+    if (vif.name.empty()) vif.name = absl::StrCat("vif", domid, ".", card.device_id());
+  }
+  return vifs;
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<TapStandbyTraffic>> TapStandbyTraffic::New(Scheduler* scheduler,
                                                                           const NewFrames& new_frames,
-                                                                          std::vector<Vif> vifs,
-                                                                          const std::string& protection) {
-  std::unique_ptr<TapStandbyTraffic> traffic(new TapStandbyTraffic(scheduler, new_frames, std::move(vifs)));
+                                                                          const replication::v1::OpenSession& session,
+                                                                          uint32_t domid) {
+  std::unique_ptr<TapStandbyTraffic> traffic(
+      new TapStandbyTraffic(scheduler, new_frames, VifsOf(session.domain(), domid)));
   for (const Vif& vif : traffic->vifs_) {
-    const absl::StatusOr<VifFrames::Added> added = traffic->frames_->Add(vif, protection, VifMode::kIsolate);
+    const absl::StatusOr<VifFrames::Added> added = traffic->frames_->Add(vif, session.protection(), VifMode::kIsolate);
     if (added.ok()) continue;
     for (const Vif& done : traffic->vifs_) {
       if (done.device_id == vif.device_id) break;

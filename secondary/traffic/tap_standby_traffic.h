@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -13,6 +12,7 @@
 #include "common/loop/scheduler.h"
 #include "netbuf/vif.h"
 #include "netbuf/vif_frames.h"
+#include "proto/replication/v1/replication.pb.h"
 #include "secondary/standby_traffic.h"
 #include "secondary/translation/sequence_translator.h"
 
@@ -33,10 +33,12 @@ class TapStandbyTraffic final : public StandbyTraffic {
   // How often it is looked at whether a connection is left to be translated.
   static constexpr absl::Duration kLookPeriod = absl::Seconds(1);
 
-  // Isolates the vifs, all or none. Before the guest runs for the first time: what it has sent until then has left.
-  // FAILED_PRECONDITION and others as VifFrames::Add's. `scheduler` outlives it.
+  // Isolates the vifs of domain `domid`, the standby of `session`, all or none; they are marked as of its protection.
+  // Before the guest runs for the first time: what it has sent until then has left. FAILED_PRECONDITION and others as
+  // VifFrames::Add's. `scheduler` outlives it.
   static absl::StatusOr<std::unique_ptr<TapStandbyTraffic>> New(Scheduler* scheduler, const NewFrames& new_frames,
-                                                                std::vector<Vif> vifs, const std::string& protection);
+                                                                const replication::v1::OpenSession& session,
+                                                                uint32_t domid);
   ~TapStandbyTraffic() override;
 
   void Start(Observer* observer) override { observer_ = observer; }

@@ -25,6 +25,11 @@ constexpr uint32_t kStandbyInitial = 900;
 class TapStandbyTrafficTest : public ::testing::Test, protected StandbyTraffic::Observer {
  protected:
   TapStandbyTrafficTest() {
+    session_.set_protection("protections/p");
+    session_.mutable_domain()->set_name("web");
+    session_.mutable_domain()->set_domid(3);
+    session_.mutable_domain()->add_vifs();
+    session_.mutable_domain()->add_vifs()->set_device_id(1);
     for (const Vif& vif : vifs_) host_.AddVif(vif.name);
   }
 
@@ -34,7 +39,7 @@ class TapStandbyTrafficTest : public ::testing::Test, protected StandbyTraffic::
         [this](VifFrames::OnFrames on_frames, VifFrames::OnError on_error) {
           return std::make_unique<SimulatedVifFrames>(&host_, std::move(on_frames), std::move(on_error));
         },
-        vifs_, "protections/p");
+        session_, 7);
   }
   std::unique_ptr<TapStandbyTraffic> Started() {
     absl::StatusOr<std::unique_ptr<TapStandbyTraffic>> traffic = New();
@@ -87,6 +92,7 @@ class TapStandbyTrafficTest : public ::testing::Test, protected StandbyTraffic::
   const std::vector<Vif> vifs_ = {{"vif7.0", 7, 0}, {"vif7.1", 7, 1}};
   ManualScheduler scheduler_;
   SimulatedVifs host_;
+  replication::v1::OpenSession session_;
   std::vector<TrafficFrame> output_;
 };
 
@@ -97,6 +103,15 @@ TEST_F(TapStandbyTrafficTest, IsolatesEveryVifOrNone) {
   const std::unique_ptr<TapStandbyTraffic> traffic = Started();
   EXPECT_EQ(host_.mode("vif7.0"), VifMode::kIsolate);
   EXPECT_EQ(host_.mode("vif7.1"), VifMode::kIsolate);
+}
+
+TEST_F(TapStandbyTrafficTest, TheVifsAreThoseOfTheStandbysDomainAndMarkedAsOfItsProtection) {
+  host_.AddVif("web-lan");
+  session_.mutable_domain()->mutable_vifs(1)->set_name("web-lan");
+  const std::unique_ptr<TapStandbyTraffic> traffic = Started();
+  EXPECT_EQ(host_.owner("vif7.0"), "protections/p");
+  EXPECT_EQ(host_.owner("web-lan"), "protections/p");
+  EXPECT_FALSE(host_.installed("vif7.1"));
 }
 
 TEST_F(TapStandbyTrafficTest, WhatTheStandbySendsIsGivenOutWithItsChecksumsAndReachesNoNetwork) {

@@ -43,9 +43,9 @@ class LateVifsHost final : public StandbyHost {
     options.create_guest = LateVifsGuest::Create;
     return std::make_unique<HelperCheckpointTarget>(*loop_, options);
   }
-  absl::StatusOr<std::unique_ptr<StandbyTraffic>> NewTraffic(const replication::v1::DomainDescription& domain,
+  absl::StatusOr<std::unique_ptr<StandbyTraffic>> NewTraffic(const replication::v1::OpenSession& session,
                                                              uint32_t domid) override {
-    return host_->NewTraffic(domain, domid);
+    return host_->NewTraffic(session, domid);
   }
   void RemoveLeftovers() override { host_->RemoveLeftovers(); }
 

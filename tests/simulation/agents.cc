@@ -225,7 +225,7 @@ SecondaryAgent::SecondaryAgent(const Parts& parts)
     };
     return std::make_unique<TrackedTarget>(make, this);
   };
-  seams.new_traffic = [this, parts](const replication::v1::DomainDescription&, uint32_t domid) {
+  seams.new_traffic = [this, parts](const replication::v1::OpenSession&, uint32_t domid) {
     return std::make_unique<TrackedTraffic>(
         std::make_unique<SimulatedStandbyTraffic>(
             parts.host, process, parts.random,
