@@ -113,6 +113,18 @@ TEST_F(LockstepPolicyTest, WhereEveryCheckpointIsSlowRunsAreNotMadeShortForIt) {
   EXPECT_EQ(policy_.snapshot(now_).run_limit, settings_.run_max);
 }
 
+TEST_F(LockstepPolicyTest, RunsThatDifferencesEndSayNothingOfHowLongOnesMayBe) {
+  Step(absl::InfiniteDuration(), absl::Milliseconds(1250));
+  Step(absl::Seconds(1), absl::Milliseconds(10));
+  const Duration limit = policy_.snapshot(now_).run_limit;
+  EXPECT_EQ(limit, absl::Seconds(8));
+  for (int i = 0; i < 20; ++i) Step(absl::Seconds(1), absl::Milliseconds(10));
+  EXPECT_EQ(policy_.snapshot(now_).run_limit, limit);
+  Step(absl::InfiniteDuration(), absl::Milliseconds(10));
+  policy_.OnCheckpointDone(now_);
+  EXPECT_EQ(policy_.snapshot(now_).run_limit, settings_.run_max) << "a quarter more";
+}
+
 TEST_F(LockstepPolicyTest, ARefusalIsWaitedOutLikeAFailedTrial) {
   ASSERT_EQ(policy_.Decide(now_), AfterCheckpoint::kRuns);
   Duration wait = settings_.wait_min;
@@ -127,6 +139,18 @@ TEST_F(LockstepPolicyTest, ARefusalIsWaitedOutLikeAFailedTrial) {
   EXPECT_EQ(wait, settings_.wait_max);
 }
 
+TEST_F(LockstepPolicyTest, ARunBeforeARefusalIsNotJudgedByTheTimeUntilTheNext) {
+  policy_.OnRunning(now_);
+  now_ += absl::Seconds(5);
+  policy_.OnRunEnded(now_, RunEnd::kDifference, DifferenceReason::kContent);
+  policy_.OnRefused(now_);
+  now_ = *policy_.NextTrial() + absl::Minutes(1);
+  ASSERT_EQ(policy_.Decide(now_), AfterCheckpoint::kRuns);
+  policy_.OnCheckpointDone(now_);
+  EXPECT_EQ(policy_.snapshot(now_).last_checkpoint, absl::ZeroDuration());
+  EXPECT_EQ(policy_.snapshot(now_).short_runs, 0);
+}
+
 TEST_F(LockstepPolicyTest, OtherCheckpointsSayNothingAboutTheGuests) {
   for (int i = 0; i < 50; ++i) {
     ASSERT_EQ(policy_.Decide(now_), AfterCheckpoint::kRuns);
@@ -139,11 +163,41 @@ TEST_F(LockstepPolicyTest, OtherCheckpointsSayNothingAboutTheGuests) {
   EXPECT_EQ(policy_.snapshot(now_).runs, 50);
 }
 
-TEST_F(LockstepPolicyTest, ATrialFailsWithItsFirstTwoRuns) {
-  Step(absl::Milliseconds(5), absl::Milliseconds(100));
-  Step(absl::Milliseconds(5), absl::Milliseconds(100));
+TEST_F(LockstepPolicyTest, EveryTrialFailsWithItsFirstTwoRuns) {
+  for (uint64_t trial = 1; trial <= 3; ++trial) {
+    Step(absl::Milliseconds(5), absl::Milliseconds(100));
+    Step(absl::Milliseconds(5), absl::Milliseconds(100));
+    policy_.OnCheckpointDone(now_);
+    EXPECT_EQ(policy_.snapshot(now_).trials, trial);
+    EXPECT_EQ(policy_.Decide(now_), AfterCheckpoint::kWaits) << trial;
+    now_ = *policy_.NextTrial();
+  }
+}
+
+TEST_F(LockstepPolicyTest, ARunIsShortIfADifferenceEndedItBeforeItLastedAsLongAsItsCheckpoint) {
+  Step(absl::Milliseconds(110), absl::Milliseconds(100));
+  Step(absl::Milliseconds(90), absl::Milliseconds(100));
   policy_.OnCheckpointDone(now_);
-  EXPECT_EQ(policy_.Decide(now_), AfterCheckpoint::kWaits);
+  EXPECT_EQ(policy_.snapshot(now_).short_runs, 1);
+  // As long as it was let, however dear its checkpoint.
+  for (int i = 0; i < 20; ++i) Step(absl::InfiniteDuration(), 2 * settings_.run_max);
+  policy_.OnCheckpointDone(now_);
+  EXPECT_EQ(policy_.snapshot(now_).short_runs, 1);
+  EXPECT_EQ(policy_.Decide(now_), AfterCheckpoint::kRuns);
+}
+
+TEST_F(LockstepPolicyTest, OneRunThatLastedAsLongAsItMayEndsATrialWell) {
+  for (int i = 0; i < 5; ++i) {
+    policy_.OnRefused(now_);
+    now_ = *policy_.NextTrial();
+  }
+  Step(absl::InfiniteDuration(), absl::Milliseconds(100));
+  for (size_t i = 0; i < settings_.short_runs; ++i) {
+    ASSERT_EQ(policy_.Decide(now_), AfterCheckpoint::kRuns);
+    Step(absl::Milliseconds(5), absl::Milliseconds(100));
+  }
+  policy_.OnCheckpointDone(now_);
+  EXPECT_EQ(policy_.NextTrial(), now_ + settings_.wait_min);
 }
 
 TEST_F(LockstepPolicyTest, OtherCheckpointsInBetweenDoNotMakeShortRunsLong) {
@@ -161,6 +215,7 @@ TEST_F(LockstepPolicyTest, OtherCheckpointsInBetweenDoNotMakeShortRunsLong) {
 TEST_F(LockstepPolicyTest, ASessionsEndEndsTheRun) {
   policy_.OnRunning(now_);
   ASSERT_TRUE(policy_.RunDeadline().has_value());
+  EXPECT_DOUBLE_EQ(policy_.snapshot(now_ + absl::Seconds(1)).lockstep_share, 1) << "the present run counts";
   policy_.OnSessionEnded(now_ + absl::Seconds(2));
   EXPECT_FALSE(policy_.RunDeadline().has_value());
   EXPECT_FALSE(policy_.snapshot(now_).running);
@@ -168,6 +223,20 @@ TEST_F(LockstepPolicyTest, ASessionsEndEndsTheRun) {
   // A checkpoint that was under way says nothing about the next session.
   policy_.OnCheckpointDone(now_ + absl::Hours(1));
   EXPECT_EQ(policy_.snapshot(now_).last_checkpoint, absl::ZeroDuration());
+}
+
+TEST_F(LockstepPolicyTest, TheNextSessionKnowsTheGuestAndNotTheLink) {
+  Step(absl::InfiniteDuration(), absl::Milliseconds(1250));
+  policy_.OnCheckpointDone(now_);
+  ASSERT_LT(policy_.snapshot(now_).run_limit, settings_.run_max);
+  policy_.OnRefused(now_);
+  const Duration trial = *policy_.NextTrial();
+  policy_.OnSessionEnded(now_);
+  EXPECT_EQ(policy_.snapshot(now_).run_limit, settings_.run_max);
+  EXPECT_EQ(policy_.NextTrial(), trial);
+  EXPECT_EQ(policy_.Decide(now_), AfterCheckpoint::kWaits);
+  policy_.OnRefused(trial);
+  EXPECT_EQ(policy_.NextTrial(), trial + 2 * settings_.wait_min);
 }
 
 TEST_F(LockstepPolicyTest, WhateverTheGuestsDoWaitsAndRunsStayBounded) {

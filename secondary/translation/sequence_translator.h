@@ -41,8 +41,8 @@ struct TranslatorSettings {
 // connection of the same addresses and ports, after idle_max, and with a checkpoint that is applied: then both guests'
 // numbers are the same. A frame other than a RST behind a RST is a sign of life: that RST was not believed.
 //
-// Not translated: what TCP-MD5 and TCP-AO sign (the key is the guest's), IP fragments of TCP (guests send none: DF),
-// and frames with a VLAN tag, which are compared as a whole.
+// Not translated: IP fragments of TCP (guests send none: DF), and frames with a VLAN tag, which are compared as a
+// whole. A connection that TCP-MD5 or TCP-AO signs breaks: the key is the guest's.
 //
 // What QEMU's filter-rewriter does not do, as its source has it: connections that the guest opens; frames with RST
 // alone; SACK; ICMP errors; IPv6; checksums that are partial. And it takes the primary's number from the first

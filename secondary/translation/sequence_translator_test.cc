@@ -2,6 +2,7 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/packet/frame_builder.h"
@@ -78,6 +79,26 @@ class SequenceTranslatorTest : public ::testing::TestWithParam<bool> {
     In(FromPeer(500, kPrimary + 2, kTcpAck | kTcpFin));
     Out(FromGuest(kStandby + 2, 501));
   }
+  // An ICMP packet with right checksum about `quoted`, an IP packet.
+  std::string Icmp(uint8_t type, uint8_t code, const std::string& quoted) const {
+    const packet::Address router = packet::ParseAddress(GetParam() ? "fd00::1" : "10.0.0.1");
+    std::string icmp{static_cast<char>(type), static_cast<char>(code), 0, 0};
+    absl::StrAppend(&icmp, BigEndian32(1400), quoted);
+    std::string summed = icmp;
+    if (GetParam()) {
+      summed = absl::StrCat(BytesOf(router), BytesOf(guest()), BigEndian32(static_cast<uint32_t>(icmp.size())),
+                            BigEndian32(58), icmp);
+    }
+    uint32_t sum = 0;
+    for (size_t i = 0; i + 1 < summed.size(); i += 2) {
+      sum += static_cast<uint8_t>(summed[i]) << 8 | static_cast<uint8_t>(summed[i + 1]);
+    }
+    while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+    icmp.replace(2, 2, BigEndian16(static_cast<uint16_t>(~sum)));
+    return packet::IpFrame(router, guest(), GetParam() ? 58 : 1, icmp);
+  }
+  // The head of the guest's packet, as it is quoted.
+  std::string Quote(uint32_t sequence) const { return FromGuest(sequence, 500).substr(14, (GetParam() ? 40 : 20) + 8); }
   bool Knows() { return In(FromPeer(900, kPrimary + 2)) != FromPeer(900, kPrimary + 2); }
 
   absl::Duration now_ = absl::Seconds(1000);
@@ -135,30 +156,42 @@ TEST_P(SequenceTranslatorTest, APartialChecksumIsLeftAlone) {
 
 TEST_P(SequenceTranslatorTest, IcmpErrorsQuoteTheStandbysNumber) {
   ASSERT_TRUE(translator_.Add(now_, Offset()));
-  const packet::Address router = packet::ParseAddress(GetParam() ? "fd00::1" : "10.0.0.1");
-  const auto error = [&](uint32_t sequence) {
-    const std::string quoted = FromGuest(sequence, 500).substr(14, (GetParam() ? 40 : 20) + 8);
-    std::string icmp = absl::StrCat(GetParam() ? std::string("\x02\0\0\0", 4) : std::string("\x03\x04\0\0", 4),
-                                    BigEndian32(1400), quoted);
-    std::string summed = icmp;
-    if (GetParam()) {
-      summed = absl::StrCat(BytesOf(router), BytesOf(guest()), BigEndian32(static_cast<uint32_t>(icmp.size())),
-                            BigEndian32(58), icmp);
-    }
-    uint32_t sum = 0;
-    for (size_t i = 0; i + 1 < summed.size(); i += 2) {
-      sum += static_cast<uint8_t>(summed[i]) << 8 | static_cast<uint8_t>(summed[i + 1]);
-    }
-    while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
-    icmp.replace(2, 2, BigEndian16(static_cast<uint16_t>(~sum)));
-    return packet::IpFrame(router, guest(), GetParam() ? 58 : 1, icmp);
-  };
-  // The quoted IPv4 checksum is of its own header only, and the TCP checksum is not quoted.
-  EXPECT_EQ(In(error(kPrimary + 700)), error(kStandby + 700));
-  const std::string echo = packet::EchoFrame(router, guest(), false, 1, FromGuest(kPrimary, 1));
-  EXPECT_EQ(In(echo), echo);
-  const std::string whole = error(kPrimary + 700);
+  // The quoted IPv4 checksum is of its own header only, and the TCP checksum is not quoted. Unreachable (with too large
+  // a packet in IPv4), time exceeded, parameter problem; too big in IPv6.
+  for (const uint8_t type : GetParam() ? std::vector<uint8_t>{1, 2, 3, 4} : std::vector<uint8_t>{3, 11, 12}) {
+    EXPECT_EQ(In(Icmp(type, 0, Quote(kPrimary + 700))), Icmp(type, 0, Quote(kStandby + 700))) << int{type};
+  }
+  const std::string whole = Icmp(GetParam() ? 2 : 3, 4, Quote(kPrimary + 700));
   for (size_t cut = 40; cut < whole.size(); ++cut) In(whole.substr(0, cut));
+}
+
+TEST_P(SequenceTranslatorTest, IcmpThatQuotesNoNumberOfAKnownConnectionPassesAsItIs) {
+  ASSERT_TRUE(translator_.Add(now_, Offset()));
+  const uint8_t unreachable = GetParam() ? 1 : 3;
+  const auto passes = [&](const std::string& frame, const char* what) { EXPECT_EQ(In(frame), frame) << what; };
+  // What looks like a quote in them is data.
+  for (const uint8_t type : GetParam() ? std::vector<uint8_t>{0, 5, 128, 129} : std::vector<uint8_t>{0, 8, 13}) {
+    passes(Icmp(type, 0, Quote(kPrimary)), "no error");
+  }
+  std::string quote = Quote(kPrimary);
+  quote[GetParam() ? 6 : 9] = 17;
+  passes(Icmp(unreachable, 3, quote), "UDP of the same ports");
+  passes(Icmp(unreachable, 3, FromGuest(kPrimary, 500, kTcpAck, "", "", 52000).substr(14, 48)), "another connection");
+  if (GetParam()) return;
+  quote = Quote(kPrimary);
+  quote[7] = 1;
+  passes(Icmp(unreachable, 3, quote), "a later fragment: no TCP header");
+}
+
+TEST_P(SequenceTranslatorTest, AQuoteMayHaveIpOptions) {
+  if (GetParam()) return;
+  ASSERT_TRUE(translator_.Add(now_, Offset()));
+  const auto with_options = [&](uint32_t sequence) {
+    std::string quote = Quote(sequence);
+    quote[0] = 0x46;
+    return quote.insert(20, 4, '\1');
+  };
+  EXPECT_EQ(In(Icmp(3, 4, with_options(kPrimary + 700))), Icmp(3, 4, with_options(kStandby + 700)));
 }
 
 TEST_P(SequenceTranslatorTest, NewNumbersTakeTheOldOnesPlace) {
@@ -184,6 +217,24 @@ TEST_P(SequenceTranslatorTest, ACheckpointThatIsAppliedMakesAllVoid) {
   translator_.OnCheckpointApplied();
   EXPECT_EQ(translator_.connections(), 0);
   EXPECT_FALSE(Knows());
+}
+
+TEST_P(SequenceTranslatorTest, WhatEndsBeforeACheckpointEndsNoConnectionBehindIt) {
+  ASSERT_TRUE(translator_.Add(now_, Offset()));
+  ASSERT_TRUE(translator_.Add(now_, Offset(51001)));
+  Close();
+  translator_.OnCheckpointApplied();
+  now_ += absl::Seconds(50);
+  ASSERT_TRUE(translator_.Add(now_, Offset()));
+  now_ += absl::Seconds(50);
+  EXPECT_TRUE(Knows()) << "the one before had ended";
+  translator_.OnCheckpointApplied();
+  now_ += absl::Hours(2);
+  ASSERT_TRUE(translator_.Add(now_, Offset()));
+  ASSERT_TRUE(translator_.Add(now_, Offset(51001)));
+  now_ += absl::Minutes(30);
+  EXPECT_TRUE(Knows()) << "the one before had been idle";
+  EXPECT_EQ(translator_.connections(), 2);
 }
 
 TEST_P(SequenceTranslatorTest, AfterBothFinsTheLastOneMayComeAgainForAWhile) {
@@ -212,6 +263,24 @@ TEST_P(SequenceTranslatorTest, AHalfClosedConnectionLives) {
   EXPECT_TRUE(Knows());
 }
 
+TEST_P(SequenceTranslatorTest, AFinIsAcknowledgedWithAllThatCameBeforeIt) {
+  ASSERT_TRUE(translator_.Add(now_, Offset()));
+  // Of the standby: data in the same frame, of which the remote end has nothing yet.
+  Out(FromGuest(kStandby + 1, 500, kTcpAck | kTcpFin, "", "bye"));
+  In(FromPeer(500, kPrimary + 2, kTcpAck | kTcpFin));
+  Out(FromGuest(kStandby + 5, 501));
+  now_ += absl::Minutes(10);
+  EXPECT_TRUE(Knows());
+  // Of the remote end: numbers that wrap around.
+  ASSERT_TRUE(translator_.Add(now_, Offset()));
+  Out(FromGuest(kStandby + 1, 0xfffffff0, kTcpAck | kTcpFin));
+  In(FromPeer(0xfffffff0, kPrimary + 2, kTcpAck));
+  In(FromPeer(2, kPrimary + 2, kTcpAck | kTcpFin));
+  Out(FromGuest(kStandby + 2, 0xfffffff0));
+  now_ += absl::Minutes(10);
+  EXPECT_TRUE(Knows());
+}
+
 TEST_P(SequenceTranslatorTest, WhatTheStandbySendsWhileThePrimaryLivesCountsForTheEnd) {
   ASSERT_TRUE(translator_.Add(now_, Offset()));
   translator_.NoteOutput(now_, kDevice, FromGuest(kStandby + 1, 500, kTcpAck | kTcpFin));
@@ -229,6 +298,10 @@ TEST_P(SequenceTranslatorTest, AResetEndsItUnlessItWasNotBelieved) {
   now_ += absl::Minutes(10);
   EXPECT_TRUE(Knows()) << "the guest went on";
   Out(FromGuest(kStandby + 1, 500, kTcpAck | kTcpRst));
+  In(FromPeer(500, kPrimary + 1));
+  now_ += absl::Minutes(10);
+  EXPECT_TRUE(Knows()) << "the remote end went on";
+  Out(FromGuest(kStandby + 1, 500, kTcpAck | kTcpRst));
   now_ += absl::Seconds(60);
   EXPECT_FALSE(Knows());
 }
@@ -239,6 +312,7 @@ TEST_P(SequenceTranslatorTest, TheNextConnectionOfTheSameAddressesIsNotTranslate
   EXPECT_TRUE(Knows()) << "a SYN into a living connection: the guest decides";
   Close();
   EXPECT_EQ(In(FromPeer(40000, 0, kTcpSyn)), FromPeer(40000, 0, kTcpSyn));
+  EXPECT_EQ(translator_.connections(), 0);
   EXPECT_EQ(Out(FromGuest(123456, 40001, kTcpSyn | kTcpAck)), FromGuest(123456, 40001, kTcpSyn | kTcpAck));
   EXPECT_EQ(In(FromPeer(40001, 123457)), FromPeer(40001, 123457));
 
@@ -253,6 +327,16 @@ TEST_P(SequenceTranslatorTest, AnIdleConnectionIsForgotten) {
   EXPECT_TRUE(Knows());
   now_ += absl::Hours(3);
   EXPECT_FALSE(Knows());
+}
+
+TEST_P(SequenceTranslatorTest, AnIdleConnectionIsForgottenThoughAnOlderOneIsNot) {
+  ASSERT_TRUE(translator_.Add(now_, Offset(51000)));
+  ASSERT_TRUE(translator_.Add(now_, Offset(51001)));
+  now_ += absl::Hours(1);
+  ASSERT_TRUE(Knows());
+  now_ += absl::Minutes(76);
+  EXPECT_TRUE(Knows());
+  EXPECT_EQ(translator_.connections(), 1);
 }
 
 class FullTranslatorTest : public SequenceTranslatorTest {
