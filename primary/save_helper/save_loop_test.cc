@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -38,7 +39,12 @@ class SaveLoopTest : public testing::Test, public SuspendableGuest, public Guest
     EXPECT_EQ(pipe2(ends, O_CLOEXEC), 0);
     pipe_.Reset(ends[0]);
     session_ = std::make_unique<SaveSession>(
-        *helper_, *this, *stop_, [this] { return now_ += absl::Milliseconds(1); },
+        *helper_, *this, *stop_,
+        [this] {
+          // While the session waits: nothing is there for who only looks.
+          if (standby_pages_.has_value()) SendStandbyPages(*std::exchange(standby_pages_, std::nullopt));
+          return now_ += absl::Milliseconds(1);
+        },
         SaveSession::Options{absl::Seconds(1), absl::Seconds(1)});
     write_end_.Reset(ends[1]);
   }
@@ -113,7 +119,7 @@ class SaveLoopTest : public testing::Test, public SuspendableGuest, public Guest
     EXPECT_TRUE(agent_->Send(message).ok());
     if (after_resume_) {
       after_resume_();
-      if (standby_writes_ && message.has_begin_checkpoint()) SendStandbyPages(standby_writes_());
+      if (standby_writes_ && message.has_begin_checkpoint()) next_standby_pages_ = standby_writes_();
       return absl::OkStatus();
     }
     Dirty(10, dirty_pages_);
@@ -123,7 +129,7 @@ class SaveLoopTest : public testing::Test, public SuspendableGuest, public Guest
   }
   void SendStandbyPages(const PageRuns& runs) {
     AgentToHelper message;
-    message.mutable_standby_pages()->set_epoch(session_->epoch() + 1);
+    message.mutable_standby_pages()->set_epoch(session_->epoch());
     message.mutable_standby_pages()->set_run_count(runs.size());
     const UniqueFd file(memfd_create("standby", 0));
     const ssize_t bytes = static_cast<ssize_t>(runs.size() * sizeof(PageRun));
@@ -170,6 +176,7 @@ class SaveLoopTest : public testing::Test, public SuspendableGuest, public Guest
   }
   absl::StatusOr<State> ReadState() override {
     EXPECT_TRUE(suspended_);
+    standby_pages_ = std::exchange(next_standby_pages_, std::nullopt);
     State state;
     state.hvm_context = absl::MakeConstSpan("vcpu", 4);
     return state;
@@ -198,6 +205,7 @@ class SaveLoopTest : public testing::Test, public SuspendableGuest, public Guest
   size_t dirty_pages_ = 7;
   size_t captured_pages_bytes_max_ = 0;
   std::function<PageRuns()> standby_writes_;         // The standby runs along, and has written to these.
+  std::optional<PageRuns> next_standby_pages_, standby_pages_;  // Of the next checkpoint; to be sent.
   std::function<void()> after_resume_;               // Instead of what else the guest does between checkpoints.
   std::map<uint64_t, std::vector<size_t>> changes_;  // After the checkpoint of that epoch.
   int looks_ = 0;

@@ -3,9 +3,12 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,7 +52,11 @@ class SaveSessionTest : public testing::Test {
  protected:
   SaveSessionTest() {
     session_ = std::make_unique<SaveSession>(
-        *helper_, guest_, *stop_, [this] { return guest_.now += absl::Milliseconds(1); },
+        *helper_, guest_, *stop_,
+        [this] {
+          if (on_clock_) on_clock_();
+          return guest_.now += absl::Milliseconds(1);
+        },
         SaveSession::Options{absl::Seconds(1), absl::Milliseconds(20)});
   }
 
@@ -58,8 +65,9 @@ class SaveSessionTest : public testing::Test {
     message.mutable_permit_resume()->set_epoch(epoch);
     EXPECT_TRUE(agent_->Send(message).ok());
   }
-  void Begin(uint64_t epoch) {
+  void Begin(uint64_t epoch, bool with_standby_pages = false) {
     AgentToHelper message;
+    message.mutable_begin_checkpoint()->set_with_standby_pages(with_standby_pages);
     message.mutable_begin_checkpoint()->set_epoch(epoch);
     EXPECT_TRUE(agent_->Send(message).ok());
   }
@@ -97,6 +105,7 @@ class SaveSessionTest : public testing::Test {
   std::unique_ptr<HelperEnd> helper_ = std::make_unique<HelperEnd>(std::move(sockets_.second));
   std::unique_ptr<StopSignal> stop_ = *StopSignal::Install();
   FakeGuest guest_;
+  std::function<void()> on_clock_;  // The session looks at the time.
   std::unique_ptr<SaveSession> session_;
 };
 
@@ -223,6 +232,117 @@ TEST_F(SaveSessionTest, ASignalBetweenCheckpointsEndsTheSession) {
   EXPECT_FALSE(session_->NextEpoch());
   EXPECT_EQ(guest_.story, "suspend resume finish ");
   EXPECT_FALSE(session_->failure().has_value());
+}
+
+// Checkpoint 2 of a standby that runs along is under way.
+class StandbyPagesTest : public SaveSessionTest {
+ protected:
+  void Suspended2(bool with_standby_pages = true) {
+    ASSERT_TRUE(TakeCheckpoint([&] { Permit(1); }, [&] { Begin(2, with_standby_pages); }));
+    ASSERT_TRUE(session_->Suspend());
+  }
+  void SendPages(const PageRuns& runs, uint64_t epoch = 2, std::optional<uint64_t> count = std::nullopt,
+                 bool file = true) {
+    AgentToHelper message;
+    message.mutable_standby_pages()->set_epoch(epoch);
+    message.mutable_standby_pages()->set_run_count(count.value_or(runs.size()));
+    const UniqueFd pages(memfd_create("standby", 0));
+    const size_t bytes = runs.size() * sizeof(PageRun);
+    EXPECT_EQ(write(pages.get(), runs.data(), bytes), static_cast<ssize_t>(bytes));
+    EXPECT_TRUE((file ? agent_->Send(message, {pages.get()}) : agent_->Send(message)).ok());
+  }
+  // There is no checkpoint.
+  void ExpectRefused(Failed::Kind kind, const char* why) {
+    EXPECT_EQ(session_->StandbyPages().status().code(), absl::StatusCode::kCancelled);
+    ASSERT_TRUE(session_->failure().has_value()) << why;
+    EXPECT_EQ(session_->failure()->kind(), kind);
+    EXPECT_NE(session_->failure()->reason().find(why), std::string::npos) << session_->failure()->reason();
+  }
+  const PageRuns runs_ = {{3, 2}, {9, 1}};
+};
+
+TEST_F(StandbyPagesTest, AreWaitedFor) {
+  Suspended2();
+  int looks = 0;
+  on_clock_ = [&] {
+    if (++looks == 1) Permit(2);
+    if (looks == 3) SendPages(runs_);
+  };
+  const absl::StatusOr<PageRuns> pages = session_->StandbyPages();
+  ASSERT_TRUE(pages.ok()) << pages.status();
+  EXPECT_EQ(*pages, runs_);
+  on_clock_ = nullptr;
+  EXPECT_TRUE(session_->Resume(Copy())) << "the permit came meanwhile";
+  EXPECT_EQ(guest_.story, "suspend resume finish suspend resume ");
+}
+
+TEST_F(StandbyPagesTest, OfAStandbyThatWaitsAreNone) {
+  Suspended2(/*with_standby_pages=*/false);
+  const absl::StatusOr<PageRuns> pages = session_->StandbyPages();
+  ASSERT_TRUE(pages.ok());
+  EXPECT_TRUE(pages->empty());
+}
+
+TEST_F(StandbyPagesTest, ThatAreNoneAreToldWithoutAFile) {
+  Suspended2();
+  SendPages({}, 2, std::nullopt, /*file=*/false);
+  const absl::StatusOr<PageRuns> pages = session_->StandbyPages();
+  ASSERT_TRUE(pages.ok());
+  EXPECT_TRUE(pages->empty());
+}
+
+TEST_F(StandbyPagesTest, ThatDoNotComeInTimeEndTheSession) {
+  Suspended2();
+  Permit(2);
+  ExpectRefused(Failed::RESUME_TIMEOUT, "which pages the standby has written to");
+}
+
+TEST_F(StandbyPagesTest, StopWhileTheyAreWaitedForIsNoFailure) {
+  Suspended2();
+  SendStop();
+  EXPECT_EQ(session_->StandbyPages().status().code(), absl::StatusCode::kCancelled);
+  EXPECT_FALSE(session_->failure().has_value());
+}
+
+TEST_F(StandbyPagesTest, OfAnotherCheckpoint) {
+  Suspended2();
+  SendPages(runs_, 3);
+  ExpectRefused(Failed::PROTOCOL, "(epoch 3)");
+}
+TEST_F(StandbyPagesTest, ThatNobodyAskedFor) {
+  Suspended2(/*with_standby_pages=*/false);
+  SendPages(runs_);
+  EXPECT_FALSE(session_->Resume(Copy()));
+  EXPECT_EQ(session_->failure()->kind(), Failed::PROTOCOL);
+  EXPECT_EQ(guest_.story, "suspend resume finish suspend resume ");
+}
+TEST_F(StandbyPagesTest, ThatComeTwice) {
+  Suspended2();
+  SendPages(runs_);
+  SendPages(runs_);
+  EXPECT_TRUE(session_->StandbyPages().ok());
+  EXPECT_FALSE(session_->Resume(Copy()));
+  EXPECT_EQ(session_->failure()->kind(), Failed::PROTOCOL);
+}
+TEST_F(StandbyPagesTest, InTooManyRuns) {
+  Suspended2();
+  SendPages(runs_, 2, uint64_t{1} << 40);
+  ExpectRefused(Failed::PROTOCOL, "runs");
+}
+TEST_F(StandbyPagesTest, WithoutTheirFile) {
+  Suspended2();
+  SendPages(runs_, 2, std::nullopt, /*file=*/false);
+  ExpectRefused(Failed::PROTOCOL, "without their file");
+}
+TEST_F(StandbyPagesTest, InAFileThatIsTooShort) {
+  Suspended2();
+  SendPages(runs_, 2, 3);
+  ExpectRefused(Failed::PROTOCOL, "can't be read");
+}
+TEST_F(StandbyPagesTest, OutOfOrder) {
+  Suspended2();
+  SendPages({{9, 1}, {3, 2}});
+  ExpectRefused(Failed::PROTOCOL, "ascending");
 }
 
 TEST_F(SaveSessionTest, FailedSuspendsAreToldApart) {
