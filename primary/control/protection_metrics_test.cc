@@ -75,6 +75,8 @@ control::v1::Protection Example() {
   control::v1::LockstepDifferences& differences = *lockstep.add_differences();
   differences.set_reason("content");
   differences.set_count(3);
+  lockstep.add_differences()->set_reason("primary_only");
+  lockstep.mutable_differences(1)->set_count(1);
   lockstep.set_standby_input_dropped(2);
   return protection;
 }
@@ -107,10 +109,15 @@ TEST(ProtectionMetrics, SayWhatTheStatusSays) {
            "romulus_interval_seconds{protection=\"web-1\"} 0.0625",
            "romulus_lockstep_running{protection=\"web-1\"} 1",
            "romulus_lockstep_share{protection=\"web-1\"} 0.875",
+           "# TYPE romulus_lockstep_runs_total counter",
            "romulus_lockstep_runs_total{protection=\"web-1\"} 11",
+           "# TYPE romulus_lockstep_frames_released_total counter",
            "romulus_lockstep_frames_released_total{protection=\"web-1\",by=\"comparison\"} 1234",
            "romulus_lockstep_frames_released_total{protection=\"web-1\",by=\"commit\"} 56",
+           "# TYPE romulus_lockstep_differences_total counter",
            "romulus_lockstep_differences_total{protection=\"web-1\",reason=\"content\"} 3",
+           "romulus_lockstep_differences_total{protection=\"web-1\",reason=\"primary_only\"} 1",
+           "# TYPE romulus_lockstep_input_dropped_total counter",
            "romulus_lockstep_input_dropped_total{protection=\"web-1\"} 2",
            "romulus_encoded{protection=\"web-1\"} 1",
            "romulus_encoding_captured_bytes_total{protection=\"web-1\"} 8000",
@@ -166,6 +173,7 @@ TEST(ProtectionMetrics, WhatIsNotKnownIsNotThere) {
   const std::string text = prometheus::TextSerializer().Serialize(families.families());
   EXPECT_EQ(text.find("romulus_recovery_point_age_seconds"), std::string::npos);
   EXPECT_EQ(text.find("romulus_egress"), std::string::npos);
+  EXPECT_EQ(text.find("romulus_lockstep"), std::string::npos) << "with stream mode COLO only";
 }
 
 }  // namespace
