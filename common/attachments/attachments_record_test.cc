@@ -52,6 +52,12 @@ TEST(AttachmentsRecord, ThatIsTooLongIsRefused) {
   EXPECT_EQ(
       FindAttachments(CheckpointBytes(Record(stream_format::kAttachments, 0xffffffff, "12345678"))).status().code(),
       absl::StatusCode::kInvalidArgument);
+  // Also where all of it is there.
+  const uint32_t longer = stream_format::kAttachmentsBytesMax + 8;
+  EXPECT_EQ(FindAttachments(CheckpointBytes(Record(stream_format::kAttachments, longer, std::string(longer, 'g'))))
+                .status()
+                .code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace

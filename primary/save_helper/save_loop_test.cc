@@ -80,6 +80,12 @@ class SaveLoopTest : public testing::Test, public SuspendableGuest, public Guest
     EXPECT_GE(staged_[captured.epoch()].size(), captured.length());
     return staged_[captured.epoch()].substr(0, captured.length());
   }
+  static bool BeginsWithAttachments(const std::string& checkpoint) {
+    const uint32_t header[] = {stream_format::kAttachments, 6};
+    std::string record(reinterpret_cast<const char*>(header), sizeof(header));
+    record += "grants";  // As ReadAttachments says.
+    return checkpoint.compare(0, record.size(), record) == 0;
+  }
   std::vector<helper::v1::Captured> AllCaptured() {
     std::vector<helper::v1::Captured> all;
     while (true) {
@@ -233,6 +239,7 @@ TEST_F(SaveLoopTest, TheLiveCopyAndTheFirstFileAreOneCheckpointAndEachLaterFileI
     EXPECT_EQ(each.oversized_checkpoints(), 0);
     ASSERT_TRUE(scanner.Feed(Staged(each)).ok()) << each.epoch();
     EXPECT_TRUE(scanner.complete());
+    EXPECT_FALSE(BeginsWithAttachments(Staged(each)));
     if (each.epoch() == 1) continue;
     EXPECT_NE(Staged(each).find(std::string(kPageBytes, 'm')), std::string::npos);
   }
@@ -345,9 +352,11 @@ class SaveLoopLockstepTest : public SaveLoopTest {
     after_resume_ = [&] {
       const uint64_t epoch = session_->epoch();
       if (epoch == 1) {
+        EXPECT_FALSE(BeginsWithAttachments(staged_[epoch]));
         standby = memory_;
       } else {
         std::string& staged = staged_[epoch];
+        EXPECT_TRUE(BeginsWithAttachments(staged)) << epoch;
         RecordScanner scanner(RecordScanner::Checkpoint::kLater);
         size_t length = 0;
         while (!scanner.complete() && length < staged.size()) {

@@ -13,6 +13,8 @@
 #include "common/base/log.h"
 #include "common/base/unique_fd.h"
 #include "common/loop/run_until.h"
+#include "common/stream/stream_format.h"
+#include "common/stream/synthetic_stream.h"
 #include "secondary/checkpoint_target_contract.h"
 #include "secondary/target/fake_standby.h"
 #include "secondary/target/helper_checkpoint_target.h"
@@ -163,6 +165,35 @@ class HelperTargetHarness final : public CheckpointTargetHarness {
 
 INSTANTIATE_TEST_SUITE_P(Helper, CheckpointTargetContract,
                          testing::Values([] { return std::make_unique<HelperTargetHarness>(); }));
+
+// What of a checkpoint is libxenguest's, and what is not.
+class HelperTargetTest : public CheckpointTargetContract {};
+INSTANTIATE_TEST_SUITE_P(Helper, HelperTargetTest,
+                         testing::Values([] { return std::make_unique<HelperTargetHarness>(); }));
+
+TEST_P(HelperTargetTest, AttachmentsDoNotReachLibxenguestWhereTheGuestDoesNotRunAlongEither) {
+  RunTo(Place::kSeeded);
+  SyntheticStream stream;
+  stream.Record(stream_format::kAttachments, "grants and ports");
+  const uint64_t value = 201;
+  stream.PageData({{1, 0, std::string(reinterpret_cast<const char*>(&value), sizeof value)}});
+  target_->Apply(2, stream.State("vcpu").EndCheckpoint().bytes(), AfterCheckpoint::kWait);
+  RunUntil([&] { return applied_ == 2; });
+  Activate();
+  RunUntil([&] { return activated_.has_value(); });
+  ASSERT_TRUE(activated_->ok()) << *activated_;
+  EXPECT_EQ(harness_->page(1), value);
+}
+
+TEST_P(HelperTargetTest, AttachmentsThatDoNotEndWithinTheirCheckpointBreakTheStandby) {
+  RunTo(Place::kSeeded);
+  const uint32_t header[] = {stream_format::kAttachments, 1000};
+  target_->Apply(2, std::string(reinterpret_cast<const char*>(header), sizeof header) + "grants",
+                 AfterCheckpoint::kWait);
+  RunUntil([&] { return broken_.has_value(); });
+  EXPECT_EQ(broken_->code(), absl::StatusCode::kInvalidArgument) << *broken_;
+  EXPECT_EQ(applied_, 1);
+}
 
 }  // namespace
 }  // namespace romulus
