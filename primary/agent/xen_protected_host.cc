@@ -103,14 +103,8 @@ void XenProtectedHost::RemoveLeftovers(const std::set<std::string>& living) {
   RemoveLeftoverTaps(living);
 }
 
-absl::Status XenProtectedHost::AddLockstepSeams(const replication::v1::DomainDescription& domain,
-                                                lockstep::LockstepEgressBuffer::Options egress,
+absl::Status XenProtectedHost::AddLockstepSeams(lockstep::LockstepEgressBuffer::Options egress,
                                                 ProtectionDriver::Seams& seams) {
-  if (domain.type() == replication::v1::PV) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("settings.stream_mode: ", domain.name(),
-                     " is a PV guest; only PVH and HVM guests can run in lockstep (COLO): protect it with REMUS"));
-  }
   const absl::StatusOr<AgentTaps::NewFrames> new_frames = taps_.Maker();
   if (!new_frames.ok()) return new_frames.status();
   seams.lockstep = std::make_unique<GuestLockstep>(loop_);
@@ -153,7 +147,7 @@ absl::StatusOr<ProtectionDriver::Seams> XenProtectedHost::MakeSeams(const std::s
   seams.guest = std::make_unique<XenGuestControl>(xc_.get(), domain.domid());
   if (lockstep) {
     const absl::Status added = AddLockstepSeams(
-        domain, {.protection = egress.protection, .vifs = egress.vifs, .limits_bytes = egress.limits_bytes}, seams);
+        {.protection = egress.protection, .vifs = egress.vifs, .limits_bytes = egress.limits_bytes}, seams);
     if (!added.ok()) return added;
   } else {
     seams.egress = std::make_unique<PlugEgressBuffer>(kernel_, egress);

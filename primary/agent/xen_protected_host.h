@@ -54,8 +54,7 @@ class XenProtectedHost final : public ProtectedHost {
  private:
   void RemoveLeftoverTaps(const std::set<std::string>& living);
   // Where a protection in stream mode COLO has its guest's output, and what goes to the guest.
-  absl::Status AddLockstepSeams(const replication::v1::DomainDescription& domain,
-                                lockstep::LockstepEgressBuffer::Options egress, ProtectionDriver::Seams& seams);
+  absl::Status AddLockstepSeams(lockstep::LockstepEgressBuffer::Options egress, ProtectionDriver::Seams& seams);
 
   XenProtectedHost(EventLoop* loop, Options options, XcInterface xc, std::unique_ptr<Xenstore> store,
                    std::unique_ptr<IfbClaims> claims, std::shared_ptr<PlugKernel> kernel);

@@ -38,14 +38,16 @@ absl::StatusOr<replication::v1::HostCompatibility> XenStandbyHost::Compatibility
 
 absl::Status XenStandbyHost::CheckSession(const replication::v1::OpenSession& open_session) {
   if (open_session.stream_mode() != replication::v1::REMUS && open_session.stream_mode() != replication::v1::COLO) {
-    return absl::FailedPreconditionError("this secondary knows only the stream modes REMUS and COLO");
-  }
-  if (open_session.stream_mode() == replication::v1::COLO && open_session.domain().type() == replication::v1::PV) {
-    return absl::FailedPreconditionError("only PVH and HVM guests can run in lockstep (stream mode COLO)");
+    return absl::FailedPreconditionError(
+        absl::StrCat("this secondary knows the stream modes REMUS and COLO, the primary asks for ",
+                     static_cast<int>(open_session.stream_mode()), ": install agents of one version on both hosts"));
   }
   bool raw = false;
   for (const int codec : open_session.codecs()) raw = raw || codec == replication::v1::RAW;
-  if (!raw) return absl::FailedPreconditionError("this secondary knows only the codec RAW, which was not offered");
+  if (!raw) {
+    return absl::FailedPreconditionError(
+        "the primary does not offer the codec RAW, which all know: install agents of one version on both hosts");
+  }
   const absl::StatusOr<replication::v1::HostCompatibility> here = Compatibility();
   if (!here.ok()) return here.status();
   return CheckCompatible(open_session.primary_host(), *here);

@@ -53,8 +53,9 @@ absl::StatusOr<uint32_t> CreateDomain(xc_interface* xc, const DomainDescription&
     if (error == EEXIST && wanted != 0) {
       return absl::FailedPreconditionError(
           absl::StrCat("'", description.name(), "' is domain ", wanted,
-                       " on its primary host, and lockstep needs the "
-                       "same id here, where another domain has it (or had it, and is not gone completely: `xl list`)"));
+                       " on its primary host, and lockstep needs the same id here, where another domain has it (or "
+                       "had it, and is not gone completely: `xl list`). Restart that one, or the guest, so that its id "
+                       "is another, or protect it in stream mode REMUS"));
     }
     return absl::FailedPreconditionError(absl::StrCat(
         "the hypervisor refuses to create a domain for '", description.name(), "' with ", description.vcpu_count(),

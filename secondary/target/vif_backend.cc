@@ -124,7 +124,9 @@ std::string VifBackend::DriversComplaint() const {
 absl::Status VifBackend::LeaveBridge() {
   if (port_index_ == 0) {
     return absl::FailedPreconditionError(
-        absl::StrCat(interface_, " is not joined to a Linux bridge: lockstep needs one"));
+        absl::StrCat(interface_,
+                     " is not joined to a Linux bridge, which lockstep needs: put it on one (`bridge=` in the "
+                     "guest's configuration), or protect it in stream mode REMUS"));
   }
   if (absl::Status status = ports_.Leave(port_index_); !status.ok()) return status;
   out_of_bridge_ = true;
