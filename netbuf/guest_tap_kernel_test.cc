@@ -388,6 +388,21 @@ TEST_F(GuestTapTest, ClearUnmutesAGuestOfADeadAgentOnly) {
   EXPECT_TRUE(GuestTap::Clear(*socket_, "vif99.0").ok());
 }
 
+TEST_F(GuestTapTest, ClearOfAnOwnerTouchesNobodyElses) {
+  Attach(0, Mode::kDivert).reset();
+  ASSERT_TRUE(GuestTap::Clear(*socket_, "vif7.0", "protections/another").ok());
+  harness_.Send(0, 1, 100);
+  EXPECT_THAT(harness_.TakeReceived(0), IsEmpty()) << "still mute";
+  ASSERT_TRUE(GuestTap::Clear(*socket_, "vif7.0", owner_).ok());
+  harness_.Send(0, 2, 100);
+  EXPECT_THAT(harness_.TakeReceived(0), ElementsAre(2));
+  EXPECT_THAT(harness_.LeftBehind(), IsEmpty());
+  std::unique_ptr<GuestTap> living = Attach(0, Mode::kDivert);
+  EXPECT_TRUE(GuestTap::Clear(*socket_, "vif7.0", owner_).ok());
+  EXPECT_TRUE(living->CheckInPlace().ok());
+  EXPECT_TRUE(GuestTap::Clear(*socket_, "vif99.0", owner_).ok());
+}
+
 TEST_F(GuestTapTest, FiltersOfAnotherProtectionAreNotTakenOver) {
   Attach(0, Mode::kDivert).reset();
   owner_ = "protections/another";

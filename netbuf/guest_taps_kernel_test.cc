@@ -16,6 +16,7 @@
 #include "common/loop/run_until.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "netbuf/agent_taps.h"
 #include "netbuf/guest_taps.h"
 #include "netbuf/kernel_harness.h"
 #include "netbuf/netlink_socket.h"
@@ -132,6 +133,40 @@ TEST_F(GuestTapsTest, ATapThatSomebodyRemovedIsSaidOnce) {
   EXPECT_EQ(errors_[0].code(), absl::StatusCode::kUnavailable);
   harness_.Send(0, 1, 60);
   EXPECT_THAT(harness_.TakeReceived(0), IsEmpty());
+}
+
+TEST_F(GuestTapsTest, WhatIsNotThereIsSaid) {
+  EXPECT_TRUE(*taps_->Exists(harness_.vifs()[0]));
+  ASSERT_TRUE(taps_->Add(harness_.vifs()[0], kOwner, Mode::kIsolate).ok());
+  EXPECT_EQ(taps_->Write(1, kIn, GuestFrame()).code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(taps_->Write(1, kIn, std::string(60, 'x')).code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(taps_->ReadDropped(1, kIn).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(taps_->Write(0, kIn, std::string("short")).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(taps_->Write(0, kIn, std::string(100'000, 'x')).code(), absl::StatusCode::kInvalidArgument);
+  harness_.RemoveVif(0);
+  EXPECT_FALSE(*taps_->Exists(harness_.vifs()[0]));
+  EXPECT_EQ(taps_->CheckInPlace(0).code(), absl::StatusCode::kUnavailable);
+}
+
+TEST_F(GuestTapsTest, OfAnAgentThatDiedItsSuccessorFindsThemAndCanClearThem) {
+  AgentTaps agent(loop_.get());
+  const absl::StatusOr<AgentTaps::NewFrames> new_frames = agent.Maker();
+  ASSERT_TRUE(new_frames.ok()) << new_frames.status();
+  std::unique_ptr<VifFrames> frames = (*new_frames)([](const Vif&, FrameDirection, std::vector<GuestFrame>) {},
+                                                    [](const Vif&, absl::Status status) { FAIL() << status; });
+  ASSERT_TRUE(frames->Add(harness_.vifs()[0], kOwner, Mode::kDivert).ok());
+  EXPECT_THAT(*agent.FindLeftovers({}), IsEmpty()) << "it lives";
+  frames.reset();
+  EXPECT_THAT(*agent.FindLeftovers({kOwner}), IsEmpty()) << "its protection lives";
+  const absl::StatusOr<std::vector<GuestTap::Leftover>> leftovers = agent.FindLeftovers({});
+  ASSERT_TRUE(leftovers.ok()) << leftovers.status();
+  ASSERT_EQ(leftovers->size(), 1u);
+  EXPECT_EQ(leftovers->front().vif, "vif7.0");
+  EXPECT_EQ(leftovers->front().mode, Mode::kDivert);
+  ASSERT_TRUE(agent.Clear(leftovers->front()).ok());
+  harness_.Send(0, 1, 60);
+  EXPECT_THAT(harness_.TakeReceived(0), ElementsAre(1));
+  EXPECT_THAT(harness_.LeftBehind(), IsEmpty());
 }
 
 // A host in a network namespace of its own, with a veth to this thread's.
