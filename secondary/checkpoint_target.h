@@ -20,6 +20,21 @@ enum class AfterCheckpoint {
   kRun,   // It runs along with the primary's (lockstep). Only a target that was prepared for it.
 };
 
+// How long a guest that runs along was away for a checkpoint: from Suspend until it ran again, with its network. One
+// part after the other, as the target measured it; zero: it does not measure that one.
+struct StandbyGap {
+  absl::Duration stop;             // Until its vCPUs had stopped.
+  absl::Duration list;             // Until the list of the pages that it had written to was known.
+  absl::Duration checkpoint_wait;  // Until all of the checkpoint was here.
+  absl::Duration close;            // Until its network backends were closed, as far as they were not by then.
+  absl::Duration apply;            // The checkpoint into its memory and vCPUs.
+  absl::Duration attach;           // Event channels compared; grants and frontends made the primary's.
+  absl::Duration resume;           // Until its vCPUs ran.
+  absl::Duration connect;          // Until its network backends were connected again.
+
+  absl::Duration total() const { return stop + list + checkpoint_wait + close + apply + attach + resume + connect; }
+};
+
 // The seam for the hypervisor on the secondary's side: one standby domain as a target of checkpoints.
 // Real side: HelperCheckpointTarget (a domain, a romulus-restore-helper process, the backends). Simulated side: in
 // tests/simulation. Both pass the contract suite of checkpoint_target_contract.h.
@@ -54,8 +69,9 @@ class CheckpointTarget {
     // Checkpoint `epoch` has left this process' memory (the helper has read it); 1: after FinishSeeding.
     // In order; OnActivated(OK) stands for those that have not come by then.
     virtual void OnApplied(uint64_t epoch) = 0;
-    // The guest runs along from checkpoint `epoch`: all of it is applied, and vCPUs and devices go.
-    virtual void OnRunning(uint64_t epoch) = 0;
+    // The guest runs along from checkpoint `epoch`: all of it is applied, and vCPUs and devices go. `gap`: since
+    // Suspend(epoch); null where it did not run before.
+    virtual void OnRunning(uint64_t epoch, const StandbyGap* gap) = 0;
     // After Suspend(epoch): the guest is suspended, its devices do not write to its memory any more, and since the
     // checkpoint that it ran from, it has written to `dirty` and to nothing else. Until the next Apply this is its own
     // state, from which an activation goes on.

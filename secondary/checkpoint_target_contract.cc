@@ -65,7 +65,7 @@ void CheckpointTargetContract::OnApplied(uint64_t epoch) {
   applied_ = epoch;
 }
 
-void CheckpointTargetContract::OnRunning(uint64_t epoch) {
+void CheckpointTargetContract::OnRunning(uint64_t epoch, const StandbyGap*) {
   OnCallback();
   EXPECT_FALSE(discarding_) << "after Discard";
   EXPECT_FALSE(frozen_) << "after Freeze";

@@ -62,7 +62,7 @@ class CheckpointTargetContract
 
   void OnPrepared(absl::Status status, std::shared_ptr<CheckpointSink> seed_sink, uint32_t domid) override;
   void OnApplied(uint64_t epoch) override;
-  void OnRunning(uint64_t epoch) override;
+  void OnRunning(uint64_t epoch, const StandbyGap* gap) override;
   void OnSuspended(uint64_t epoch, PageRuns dirty) override;
   void OnLockstepRefused(uint64_t epoch, absl::Status why) override;
   void OnBroken(absl::Status status) override;

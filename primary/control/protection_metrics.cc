@@ -143,6 +143,7 @@ void AddPauseParts(const std::string& id, const control::v1::PauseSpreads& parts
   add("permit_wait", parts.permit_wait());
   add("resume", parts.resume());
   add("finish_resume", parts.finish_resume());
+  add("standby_wait", parts.standby_wait());
 }
 
 void AddVif(const std::string& id, const VifEgressStatus& vif, MetricFamilies& families) {
@@ -184,6 +185,13 @@ void AddLockstep(const std::string& id, const control::v1::LockstepStatus& locks
   for (const control::v1::LockstepDifferences& differences : lockstep.differences()) {
     families.Counter("romulus_lockstep_differences_total", "Flows that were found different, by reason.",
                      {{"protection", id}, {"reason", differences.reason()}}, Number(differences.count()));
+  }
+  for (const auto& [quantile, checkpoint] :
+       {std::pair("0.5", lockstep.checkpoint().p50()), std::pair("0.99", lockstep.checkpoint().p99()),
+        std::pair("1", lockstep.checkpoint().max())}) {
+    families.Gauge("romulus_lockstep_checkpoint_seconds",
+                   "From the request of a running standby's checkpoint until it ran again, of the last 1024.",
+                   {{"protection", id}, {"quantile", quantile}}, Seconds(checkpoint));
   }
   families.Counter("romulus_lockstep_input_dropped_total",
                    "Copies of the guest's input that the standby did not get, because the link did not take them.",

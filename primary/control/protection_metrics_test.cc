@@ -78,6 +78,7 @@ control::v1::Protection Example() {
   lockstep.add_differences()->set_reason("primary_only");
   lockstep.mutable_differences(1)->set_count(1);
   lockstep.set_standby_input_dropped(2);
+  *lockstep.mutable_checkpoint() = Spread(500, 750, 1000);
   return protection;
 }
 
@@ -109,6 +110,8 @@ TEST(ProtectionMetrics, SayWhatTheStatusSays) {
            "romulus_interval_seconds{protection=\"web-1\"} 0.0625",
            "romulus_lockstep_running{protection=\"web-1\"} 1",
            "romulus_lockstep_share{protection=\"web-1\"} 0.875",
+           "romulus_lockstep_checkpoint_seconds{protection=\"web-1\",quantile=\"0.5\"} 0.5",
+           "romulus_lockstep_checkpoint_seconds{protection=\"web-1\",quantile=\"1\"} 1",
            "# TYPE romulus_lockstep_runs_total counter",
            "romulus_lockstep_runs_total{protection=\"web-1\"} 11",
            "# TYPE romulus_lockstep_frames_released_total counter",

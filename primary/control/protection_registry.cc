@@ -20,7 +20,7 @@ constexpr char kCollection[] = "protections";
 constexpr char kEpochTraceHeader[] =
     "epoch pause_us suspend_us copy_us resume_us commit_us output_delay_us dirty_pages bytes wire_bytes ran_us "
     "acknowledge_us suspended_us dirty_bitmap_us page_copy_us vcpu_state_us permit_wait_us resumed_us finish_resume_us "
-    "turn_wait_us unchanged_pages";
+    "turn_wait_us unchanged_pages standby_wait_us";
 
 std::string FormatParts(const CheckpointSource::PauseParts& parts) {
   std::string line;
@@ -38,7 +38,8 @@ std::string FormatEpochTrace(const EpochTrace& trace) {
                       ToInt64Microseconds(trace.parts.resume), " ", ToInt64Microseconds(trace.commit), " ",
                       ToInt64Microseconds(trace.output_delay), " ", trace.dirty_pages, " ", trace.bytes, " ",
                       trace.wire_bytes, " ", ToInt64Microseconds(trace.ran), FormatParts(trace.parts), " ",
-                      ToInt64Microseconds(trace.turn_wait), " ", trace.unchanged_pages);
+                      ToInt64Microseconds(trace.turn_wait), " ", trace.unchanged_pages, " ",
+                      ToInt64Microseconds(trace.parts.standby_wait));
 }
 
 std::string DescribeCheckpoints(const ProtectionDriver::Status& status) {

@@ -41,6 +41,7 @@ control::v1::PauseSpreads PauseToProto(const PauseSpreads::Spreads& parts) {
   *proto.mutable_permit_wait() = SpreadToProto(parts.permit_wait);
   *proto.mutable_resume() = SpreadToProto(parts.resume);
   *proto.mutable_finish_resume() = SpreadToProto(parts.finish_resume);
+  *proto.mutable_standby_wait() = SpreadToProto(parts.standby_wait);
   return proto;
 }
 
@@ -159,6 +160,7 @@ control::v1::LockstepStatus LockstepToProto(const ProtectionDriver::Status& stat
   lockstep.set_standby_input_dropped(status.standby_input_dropped);
   lockstep.set_standby_output_frames(status.standby_output_frames);
   lockstep.set_standby_pages_last(status.standby_pages_last);
+  *lockstep.mutable_checkpoint() = SpreadToProto(status.lockstep_checkpoint_ns);
   return lockstep;
 }
 
@@ -237,6 +239,7 @@ control::v1::EpochTrace ToProto(const EpochTrace& trace) {
   *parts.mutable_permit_wait() = ToProto(trace.parts.permit_wait);
   *parts.mutable_resume() = ToProto(trace.parts.resume);
   *parts.mutable_finish_resume() = ToProto(trace.parts.finish_resume);
+  *parts.mutable_standby_wait() = ToProto(trace.parts.standby_wait);
   *proto.mutable_commit() = ToProto(trace.commit);
   *proto.mutable_output_delay() = ToProto(trace.output_delay);
   proto.set_dirty_pages(trace.dirty_pages);

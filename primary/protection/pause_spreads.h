@@ -12,14 +12,16 @@ class PauseSpreads {
  public:
   // In nanoseconds.
   struct Spreads {
-    RecentSpread::Spread acknowledge, suspend, dirty_bitmap, page_copy, vcpu_state, permit_wait, resume, finish_resume;
+    RecentSpread::Spread acknowledge, suspend, dirty_bitmap, page_copy, vcpu_state, standby_wait, permit_wait, resume,
+        finish_resume;
   };
 
   void Add(const CheckpointSource::PauseParts& parts);
   Spreads spreads() const;
 
  private:
-  RecentSpread acknowledge_, suspend_, dirty_bitmap_, page_copy_, vcpu_state_, permit_wait_, resume_, finish_resume_;
+  RecentSpread acknowledge_, suspend_, dirty_bitmap_, page_copy_, vcpu_state_, standby_wait_, permit_wait_, resume_,
+      finish_resume_;
 };
 
 }  // namespace romulus

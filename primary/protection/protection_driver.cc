@@ -211,6 +211,9 @@ struct ProtectionDriver::Executor {
   }
   absl::Status operator()(const action::Compare& a) {
     d.seams_.lockstep->OnStandbyRunning(a.epoch);
+    if (d.standby_asked_at_.has_value()) {
+      d.lockstep_checkpoint_.Add(absl::ToInt64Nanoseconds(d.Now() - *std::exchange(d.standby_asked_at_, std::nullopt)));
+    }
     return absl::OkStatus();
   }
   absl::Status operator()(const action::StopComparing&) {
@@ -455,8 +458,10 @@ void ProtectionDriver::RequestCheckpoint(uint64_t epoch, bool with_standby_pages
     requests_made_[epoch].asked = Now();
     PauseWatchingEgress();
     if (seams_.lockstep != nullptr) seams_.lockstep->HoldInput();
+    standby_asked_at_.reset();
     if (with_standby_pages) {
       seams_.lockstep->OnStandbyStopping();
+      standby_asked_at_ = Now();
       const replication::v1::DomainDescription& domain = open_session_.domain();
       page_lists_.emplace(epoch,
                           domain.gpfn_count() > 0 ? domain.gpfn_count() : GuestFrameBound(domain.memory_max_kib()));
@@ -498,6 +503,7 @@ void ProtectionDriver::ForgetSession() {
   requests_made_.clear();
   page_lists_.reset();
   standby_pages_.clear();
+  standby_asked_at_.reset();
   input_epoch_.reset();
   commits_.clear();
   sent_bytes_committed_ = 0;
@@ -609,6 +615,7 @@ ProtectionDriver::Status ProtectionDriver::status() {
   status.pause_parts = pause_parts_.spreads();
   status.output_delay_ns = output_delay_.spread();
   status.commit_ns = commit_.spread();
+  status.lockstep_checkpoint_ns = lockstep_checkpoint_.spread();
   status.dirty_pages = dirty_pages_.spread();
   status.unchanged_pages = unchanged_pages_.spread();
   status.captured_pages_bytes = captured_pages_bytes_;

@@ -121,6 +121,7 @@ class ProtectionDriver {
     uint64_t standby_input_dropped = 0;
     uint64_t standby_output_frames = 0;  // That the standby sent.
     uint64_t standby_pages_last = 0;     // In the last checkpoint for the standby's sake alone.
+    RecentSpread::Spread lockstep_checkpoint_ns;  // From the request of a running standby's checkpoint to its running.
     comparison::OutputComparison::Statistics comparison;
     std::optional<lockstep::LockstepPolicy::Snapshot> lockstep_policy;  // With Config::lockstep.
     EgressBuffer::Statistics egress;
@@ -199,6 +200,7 @@ class ProtectionDriver {
 
   // Lockstep.
   std::unique_ptr<LockstepEvents> lockstep_events_;  // With seams_.lockstep.
+  std::optional<absl::Duration> standby_asked_at_;   // For a checkpoint; until it runs again.
   std::optional<DirtyPageListReader> page_lists_;    // From SuspendStandby until all of them have come.
   PageRuns standby_pages_;                           // All of them, for AddStandbyPages.
   std::optional<uint64_t> input_epoch_;              // Of what enters the guest, if the standby is to get it.
@@ -228,7 +230,8 @@ class ProtectionDriver {
   uint64_t oversized_ = 0;                     // In this one.
   std::deque<absl::Duration> commits_;
   std::optional<absl::Duration> committed_state_at_;
-  RecentSpread pause_, output_delay_, commit_, dirty_pages_, unchanged_pages_, bytes_, wire_bytes_;
+  RecentSpread pause_, output_delay_, commit_, dirty_pages_, unchanged_pages_, bytes_, wire_bytes_,
+      lockstep_checkpoint_;
   PauseSpreads pause_parts_;
   uint64_t dirty_pages_last_ = 0;
   uint64_t captured_pages_bytes_ = 0;

@@ -1,6 +1,7 @@
 #include "secondary/control/standby_metrics.h"
 
 #include <string>
+#include <utility>
 
 namespace romulus {
 namespace {
@@ -13,6 +14,20 @@ double Seconds(const google::protobuf::Duration& duration) {
 }
 
 double Number(uint64_t value) { return static_cast<double>(value); }
+
+void AddGaps(const std::string& id, const control::v1::StandbyGaps& gaps, MetricFamilies& families) {
+  families.Counter("romulus_standby_gaps_total", "How often the standby was suspended for a checkpoint and ran on.",
+                   {{"protection", id}}, Number(gaps.count()));
+  const control::v1::StandbyGap& sum = gaps.sum();
+  for (const auto& [part, duration] :
+       {std::pair("stop", &sum.stop()), std::pair("list", &sum.list()),
+        std::pair("checkpoint_wait", &sum.checkpoint_wait()), std::pair("close", &sum.close()),
+        std::pair("apply", &sum.apply()), std::pair("attach", &sum.attach()), std::pair("resume", &sum.resume()),
+        std::pair("connect", &sum.connect())}) {
+    families.Counter("romulus_standby_gap_part_seconds_total", "Time in these gaps, by their parts.",
+                     {{"protection", id}, {"part", part}}, Seconds(*duration));
+  }
+}
 
 void AddStandby(const Standby& standby, MetricFamilies& families) {
   const std::string id = standby.name().substr(standby.name().find('/') + 1);
@@ -39,6 +54,7 @@ void AddStandby(const Standby& standby, MetricFamilies& families) {
                    Number(standby.received_bytes()));
   families.Gauge("romulus_standby_stored_bytes", "Bytes of checkpoints that are being received or wait to be applied.",
                  labels, Number(standby.stored_bytes()));
+  if (standby.has_gaps()) AddGaps(id, standby.gaps(), families);
 }
 
 }  // namespace

@@ -20,6 +20,9 @@ TEST(StandbyMetrics, SayWhatTheStatusSays) {
   *standby.mutable_last_heard_age() = ToProto(absl::Milliseconds(250));
   standby.set_received_bytes(123456789);
   standby.set_stored_bytes(4096);
+  standby.mutable_gaps()->set_count(3);
+  *standby.mutable_gaps()->mutable_sum()->mutable_list() = ToProto(absl::Milliseconds(125));
+  *standby.mutable_gaps()->mutable_sum()->mutable_connect() = ToProto(absl::Milliseconds(1500));
   MetricFamilies families;
   AddStandbyMetrics({standby}, families);
   const std::string text = prometheus::TextSerializer().Serialize(families.families());
@@ -35,6 +38,10 @@ TEST(StandbyMetrics, SayWhatTheStatusSays) {
            "# TYPE romulus_standby_received_bytes_total counter",
            "romulus_standby_received_bytes_total{protection=\"web-1\"} 123456789",
            "romulus_standby_stored_bytes{protection=\"web-1\"} 4096",
+           "romulus_standby_gaps_total{protection=\"web-1\"} 3",
+           "# TYPE romulus_standby_gap_part_seconds_total counter",
+           "romulus_standby_gap_part_seconds_total{protection=\"web-1\",part=\"list\"} 0.125",
+           "romulus_standby_gap_part_seconds_total{protection=\"web-1\",part=\"connect\"} 1.5",
        }) {
     EXPECT_NE(text.find(std::string(line) + "\n"), std::string::npos) << line << "\nis not in\n" << text;
   }

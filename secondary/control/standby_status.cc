@@ -25,6 +25,24 @@ control::v1::StandbyPhase ToProto(standby::Standby::Phase phase) {
   ROMULUS_CHECK_MESSAGE(false, "a phase without a name");
 }
 
+namespace {
+
+control::v1::StandbyGap GapToProto(const StandbyGap& gap) {
+  control::v1::StandbyGap proto;
+  *proto.mutable_stop() = ToProto(gap.stop);
+  *proto.mutable_list() = ToProto(gap.list);
+  *proto.mutable_checkpoint_wait() = ToProto(gap.checkpoint_wait);
+  *proto.mutable_close() = ToProto(gap.close);
+  *proto.mutable_apply() = ToProto(gap.apply);
+  *proto.mutable_attach() = ToProto(gap.attach);
+  *proto.mutable_resume() = ToProto(gap.resume);
+  *proto.mutable_connect() = ToProto(gap.connect);
+  *proto.mutable_total() = ToProto(gap.total());
+  return proto;
+}
+
+}  // namespace
+
 control::v1::Standby ToProto(const std::string& name, const StandbyDriver::Status& status, absl::Time wall_now) {
   control::v1::Standby standby;
   standby.set_name(name);
@@ -46,6 +64,12 @@ control::v1::Standby ToProto(const std::string& name, const StandbyDriver::Statu
   if (!status.core.last_error.ok()) {
     standby.set_last_error(std::string(status.core.last_error.message()));
     *standby.mutable_last_error_time() = ToProto(wall_now - status.last_error_age);
+  }
+  if (status.gaps.count > 0) {
+    control::v1::StandbyGaps& gaps = *standby.mutable_gaps();
+    gaps.set_count(status.gaps.count);
+    *gaps.mutable_last() = GapToProto(status.gaps.last);
+    *gaps.mutable_sum() = GapToProto(status.gaps.sum);
   }
   if (status.activation.total > absl::ZeroDuration()) {
     control::v1::ActivationTimes& times = *standby.mutable_activation();

@@ -27,6 +27,7 @@ extern "C" {
 namespace romulus {
 namespace {
 
+using helper::v1::StandbyGap;
 using replication::v1::GuestAttachments;
 
 // For the guest's own devices to connect after its start.
@@ -45,7 +46,8 @@ BackendDevice VifOf(uint32_t domid, uint32_t device_id) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<LockstepGuest>> LockstepGuest::Open(const helper::v1::StartRestore& start) {
+absl::StatusOr<std::unique_ptr<LockstepGuest>> LockstepGuest::Open(const helper::v1::StartRestore& start,
+                                                                   GapClock& clock) {
   absl::StatusOr<XcInterface> xc = OpenXenControl(nullptr);
   if (!xc.ok()) return xc.status();
   absl::StatusOr<XcInterface> urgent_xc = OpenXenControl(nullptr);
@@ -57,17 +59,18 @@ absl::StatusOr<std::unique_ptr<LockstepGuest>> LockstepGuest::Open(const helper:
   absl::StatusOr<std::unique_ptr<Xenstore>> store = Xenstore::Open();
   if (!store.ok()) return store.status();
   return std::unique_ptr<LockstepGuest>(
-      new LockstepGuest(start, *std::move(xc), *std::move(urgent_xc), std::move(memory), *std::move(store)));
+      new LockstepGuest(start, clock, *std::move(xc), *std::move(urgent_xc), std::move(memory), *std::move(store)));
 }
 
-LockstepGuest::LockstepGuest(const helper::v1::StartRestore& start, XcInterface xc, XcInterface urgent_xc,
-                             ForeignMemoryHandle memory, std::unique_ptr<Xenstore> store)
+LockstepGuest::LockstepGuest(const helper::v1::StartRestore& start, GapClock& clock, XcInterface xc,
+                             XcInterface urgent_xc, ForeignMemoryHandle memory, std::unique_ptr<Xenstore> store)
     : domid_(start.domid()),
       store_port_(start.store_port()),
       store_domid_(start.store_domid()),
       console_port_(start.console_port()),
       console_domid_(start.console_domid()),
       vifs_(start.vif_device_ids().begin(), start.vif_device_ids().end()),
+      clock_(clock),
       xc_(std::move(xc)),
       urgent_xc_(std::move(urgent_xc)),
       memory_(std::move(memory)),
@@ -161,7 +164,9 @@ absl::Status LockstepGuest::Suspend() {
     if (!stopped) absl::SleepFor(kQuietPeriod);
   }
   if (absl::Status status = WaitUntilShutDown(); !status.ok()) return status;
+  clock_.Note(&StandbyGap::set_stop_us);
   if (absl::Status status = CloseVifs(); !status.ok()) return status;
+  clock_.Note(&StandbyGap::set_close_us);
   const absl::StatusOr<uint64_t> pages = OwnedPages();
   if (!pages.ok()) return pages.status();
   if (*pages == pages_) return absl::OkStatus();
@@ -271,11 +276,15 @@ absl::Status LockstepGuest::Continue(const GuestAttachments& primary) {
     }
   }
   if (absl::Status status = grants_.Write(primary); !status.ok()) return status;
+  clock_.Note(&StandbyGap::set_attach_us);
   if (absl::Status status = ConnectVifs(&primary); !status.ok()) return status;
+  clock_.Note(&StandbyGap::set_connect_us);
   if (!is_guest_) {
     if (absl::Status status = Mark(kStateLockstep); !status.ok()) return status;
   }
-  return Resume(/*cancelled=*/true);
+  if (absl::Status status = Resume(/*cancelled=*/true); !status.ok()) return status;
+  clock_.Note(&StandbyGap::set_resume_us);
+  return absl::OkStatus();
 }
 
 absl::Status LockstepGuest::GoOn() {

@@ -15,6 +15,7 @@
 #include "common/xen/xenstore.h"
 #include "proto/helper/v1/helper.pb.h"
 #include "proto/replication/v1/attachments.pb.h"
+#include "secondary/restore_helper/gap_clock.h"
 
 namespace romulus {
 
@@ -25,7 +26,8 @@ namespace romulus {
 // Blocking; one thread, except Freeze and Halt. Errors name the domain.
 class LockstepGuest {
  public:
-  static absl::StatusOr<std::unique_ptr<LockstepGuest>> Open(const helper::v1::StartRestore& start);
+  // `clock`: notes the parts of a gap that happen here. It outlives the guest.
+  static absl::StatusOr<std::unique_ptr<LockstepGuest>> Open(const helper::v1::StartRestore& start, GapClock& clock);
   ~LockstepGuest();
 
   // What the guest writes to from now on comes up in libxenguest's lists. Once, with checkpoint 1 applied.
@@ -68,7 +70,7 @@ class LockstepGuest {
   std::vector<uint64_t> ring_gfns() const;
 
  private:
-  LockstepGuest(const helper::v1::StartRestore& start, XcInterface xc, XcInterface urgent_xc,
+  LockstepGuest(const helper::v1::StartRestore& start, GapClock& clock, XcInterface xc, XcInterface urgent_xc,
                 ForeignMemoryHandle memory, std::unique_ptr<Xenstore> store);
   absl::Status MapStoreRing();
   absl::Status WaitUntilShutDown();
@@ -84,6 +86,7 @@ class LockstepGuest {
   const uint32_t domid_;
   const uint32_t store_port_, store_domid_, console_port_, console_domid_;
   const std::vector<uint32_t> vifs_;
+  GapClock& clock_;
   const XcInterface xc_;
   const XcInterface urgent_xc_;
   const ForeignMemoryHandle memory_;

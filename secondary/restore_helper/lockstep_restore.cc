@@ -21,6 +21,7 @@
 #include "common/xen/tool_logger.h"
 #include "secondary/restore_helper/conversation.h"
 #include "secondary/restore_helper/dirty_list.h"
+#include "secondary/restore_helper/gap_clock.h"
 #include "secondary/restore_helper/lockstep_guest.h"
 #include "secondary/restore_helper/order_queue.h"
 
@@ -33,6 +34,7 @@ namespace {
 
 using helper::v1::Failed;
 using helper::v1::HelperToAgent;
+using helper::v1::StandbyGap;
 
 // What libxenguest's callbacks of a COLO restore answer.
 constexpr int kGoOn = 1;
@@ -44,8 +46,8 @@ constexpr size_t kRunsInMessage = 2048;
 
 class LockstepRestore {
  public:
-  LockstepRestore(LockstepGuest& guest, OrderQueue& orders, Conversation& agent)
-      : guest_(guest), orders_(orders), agent_(agent) {}
+  LockstepRestore(LockstepGuest& guest, OrderQueue& orders, Conversation& agent, GapClock& clock)
+      : guest_(guest), orders_(orders), agent_(agent), clock_(clock) {}
 
   // What failed, beside libxenguest.
   const absl::Status& failure() const { return failure_; }
@@ -54,6 +56,7 @@ class LockstepRestore {
 
   int Checkpoint() {
     // All of the checkpoint is here; from now on the guest's memory is overwritten.
+    clock_.Note(&StandbyGap::set_checkpoint_wait_us);
     if (state_ != State::kNew && !Note(guest_.MarkIncomplete())) return XGR_CHECKPOINT_ERROR;
     return agent_.ReachCheckpoint() ? XGR_CHECKPOINT_SUCCESS : XGR_CHECKPOINT_ERROR;
   }
@@ -64,17 +67,20 @@ class LockstepRestore {
   }
 
   int Postcopy() {
+    clock_.Note(&StandbyGap::set_apply_us);
     if (!std::exchange(tracking_, true) && !Note(guest_.TrackDirtyPages())) return kFail;
     const uint64_t ordinal = agent_.checkpoints();
     const OrderQueue::After after = orders_.WaitAfterCheckpoint(ordinal);
     attachments_ = after.attachments;
-    if (state_ == State::kSuspended) state_ = State::kWaiting;
+    const bool ran_before = state_ == State::kSuspended;
+    if (ran_before) state_ = State::kWaiting;
     // Before an activation more checkpoints may be on their way.
     if (!after.run || orders_.activating()) return kGoOn;
     const absl::Status status = state_ == State::kNew ? StartNew() : Continue();
     HelperToAgent message;
     if (status.ok()) {
       message.mutable_standby_running()->set_ordinal(ordinal);
+      if (ran_before) *message.mutable_standby_running()->mutable_gap() = clock_.gap();
     } else if (absl::IsFailedPrecondition(status)) {
       // Nothing ran: the guest can be started as after a migration.
       if (!Note(guest_.Renew())) return kFail;
@@ -90,7 +96,9 @@ class LockstepRestore {
 
   int WaitCheckpoint() {
     if (state_ != State::kRunning) return kGoOn;
-    return orders_.Wait() == OrderQueue::Order::kActivate ? kEndOfStream : kGoOn;
+    if (orders_.Wait() == OrderQueue::Order::kActivate) return kEndOfStream;
+    clock_.Begin();
+    return kGoOn;
   }
 
   int Suspend() {
@@ -112,6 +120,7 @@ class LockstepRestore {
       }
       if (!list_wanted_.exchange(false)) continue;
       if (!SendList(WithRings(*runs))) return;
+      clock_.Note(&StandbyGap::set_list_us);
     }
   }
 
@@ -203,6 +212,7 @@ class LockstepRestore {
   LockstepGuest& guest_;
   OrderQueue& orders_;
   Conversation& agent_;
+  GapClock& clock_;
   State state_ = State::kNew;
   bool tracking_ = false;
   uint64_t store_gfn_ = 0, console_gfn_ = 0;
@@ -227,7 +237,8 @@ HelperToAgent RestoreInLockstep(const helper::v1::StartRestore& start, int strea
       NewToolLogger([&](xentoollog_level level, const std::string& text) { conversation.OnLibraryLine(level, text); });
   const absl::StatusOr<XcInterface> xc = OpenXenControl(logger.get());
   if (!xc.ok()) return RestoreFailure(Failed::PRIVILEGE, std::string(xc.status().message()), 0);
-  absl::StatusOr<std::unique_ptr<LockstepGuest>> opened = LockstepGuest::Open(start);
+  GapClock& clock = *new GapClock;
+  absl::StatusOr<std::unique_ptr<LockstepGuest>> opened = LockstepGuest::Open(start, clock);
   if (!opened.ok()) return RestoreFailure(Failed::PRIVILEGE, std::string(opened.status().message()), 0);
   LockstepGuest& guest = *opened->release();
   OrderQueue& orders = *new OrderQueue(agent, {[&guest] { guest.Freeze(); },
@@ -235,7 +246,7 @@ HelperToAgent RestoreInLockstep(const helper::v1::StartRestore& start, int strea
                                                  // Who runs a guest that is being activated is not us to say.
                                                  if (!activating) guest.Halt();
                                                }});
-  LockstepRestore& restore = *new LockstepRestore(guest, orders, conversation);
+  LockstepRestore& restore = *new LockstepRestore(guest, orders, conversation, clock);
 
   xen_pfn_t gfn_count = 0;
   if (xc_domain_nr_gpfns(xc->get(), start.domid(), &gfn_count) < 0) {

@@ -87,8 +87,10 @@ class StandbyDriver::TargetRun : public CheckpointTarget::Observer {
     driver_->unapplied_bytes_.erase(driver_->unapplied_bytes_.begin(), driver_->unapplied_bytes_.upper_bound(epoch));
     driver_->Post(event::Applied{epoch});
   }
-  void OnRunning(uint64_t epoch) override {
-    if (present()) driver_->Post(event::Running{epoch});
+  void OnRunning(uint64_t epoch, const StandbyGap* gap) override {
+    if (!present()) return;
+    if (gap != nullptr) driver_->gaps_.Add(*gap);
+    driver_->Post(event::Running{epoch});
   }
   void OnSuspended(uint64_t epoch, PageRuns dirty) override {
     if (!present()) return;
@@ -555,6 +557,7 @@ StandbyDriver::Status StandbyDriver::status() const {
   status.output_frames = output_frames_;
   status.output_frames_dropped = output_dropped_;
   status.dirty_pages_last = dirty_pages_last_;
+  status.gaps = gaps_;
   status.detect = detect_;
   status.activation = activation_;
   return status;

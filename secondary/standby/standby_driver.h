@@ -22,6 +22,7 @@
 #include "secondary/checkpoint_target.h"
 #include "secondary/standby/input_queue.h"
 #include "secondary/standby/standby.h"
+#include "secondary/standby/standby_gaps.h"
 #include "secondary/standby_traffic.h"
 
 namespace romulus {
@@ -91,6 +92,7 @@ class StandbyDriver {
     uint64_t output_frames = 0;
     uint64_t output_frames_dropped = 0;
     uint64_t dirty_pages_last = 0;  // That the guest had written to when it was suspended last.
+    StandbyGaps gaps;
     absl::Duration last_error_age;
     // From the last message heard to the decision to activate; zero if there was none.
     absl::Duration detect;
@@ -159,6 +161,7 @@ class StandbyDriver {
   size_t early_output_bytes_ = 0;
   PageRuns dirty_pages_;  // For SendDirtyPages.
   uint64_t dirty_pages_last_ = 0;
+  StandbyGaps gaps_;
   uint64_t input_frames_ = 0;
   uint64_t input_dropped_before_ = 0;  // By earlier targets' queues.
   uint64_t output_frames_ = 0;

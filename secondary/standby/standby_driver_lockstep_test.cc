@@ -48,7 +48,7 @@ class LockstepDriver : public testing::Test, public StandbyDriver::Observer {
     Begin();
     standby_.link->OnSeeded("", replication::v1::STANDBY_RUNS);
     standby_.target->OnApplied(1);
-    standby_.target->OnRunning(1);
+    standby_.target->OnRunning(1, nullptr);
     standby_.told.clear();
   }
   void OnChanged(bool) override {}
@@ -102,7 +102,7 @@ TEST_F(LockstepDriver, TrafficFlowsOnceTheGuestRuns) {
   // The guest may speak before its target does.
   standby_.traffic->OnOutput({{0, "early"}});
   EXPECT_THAT(Told(), IsEmpty());
-  standby_.target->OnRunning(1);
+  standby_.target->OnRunning(1, nullptr);
   EXPECT_THAT(Told(), ElementsAre("running", "out-1 early", "in a", "offset 7", "in b"));
   Input(1, "c");
   standby_.traffic->OnOutput({{0, "d"}});
@@ -122,7 +122,11 @@ TEST_F(LockstepDriver, ACheckpointOfARunningGuest) {
   standby_.link->OnCheckpoint(2, CheckpointBytes(), replication::v1::STANDBY_RUNS);
   EXPECT_THAT(Told(), ElementsAre("forget offsets", "apply 2, run"));
   standby_.target->OnApplied(2);
-  standby_.target->OnRunning(2);
+  const StandbyGap gap = {.stop = absl::Milliseconds(5), .connect = absl::Milliseconds(30)};
+  standby_.target->OnRunning(2, &gap);
+  EXPECT_EQ(driver_->status().gaps.count, 1) << "the first time it ran, it had not run before";
+  EXPECT_EQ(driver_->status().gaps.last.total(), absl::Milliseconds(35));
+  EXPECT_EQ(driver_->status().gaps.sum.connect, absl::Milliseconds(30));
   EXPECT_THAT(Told(), ElementsAre("running", "in after it"));
   EXPECT_EQ(driver_->status().input_frames_dropped, 1);
   EXPECT_EQ(driver_->status().output_frames_dropped, 1);

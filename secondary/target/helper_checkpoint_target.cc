@@ -1,6 +1,7 @@
 #include "secondary/target/helper_checkpoint_target.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,6 +13,19 @@
 
 namespace romulus {
 namespace {
+
+StandbyGap FromProto(const helper::v1::StandbyGap& gap) {
+  StandbyGap result;
+  result.stop = absl::Microseconds(gap.stop_us());
+  result.list = absl::Microseconds(gap.list_us());
+  result.checkpoint_wait = absl::Microseconds(gap.checkpoint_wait_us());
+  result.close = absl::Microseconds(gap.close_us());
+  result.apply = absl::Microseconds(gap.apply_us());
+  result.attach = absl::Microseconds(gap.attach_us());
+  result.resume = absl::Microseconds(gap.resume_us());
+  result.connect = absl::Microseconds(gap.connect_us());
+  return result;
+}
 
 // Announcements are lost as other frames are; and a switch may take a while to forget the dead host's port.
 constexpr absl::Duration kFirstRepeat = absl::Milliseconds(50);
@@ -184,9 +198,11 @@ void HelperCheckpointTarget::BreakOff(const std::string& what) {
 void HelperCheckpointTarget::OnStandbyRunning(const helper::v1::StandbyRunning& running) {
   const uint64_t epoch = running.ordinal();
   if (along_ != Along::kStarting || epoch < applied_) return BreakOff("says that the guest runs, out of turn");
-  WhenApplied(epoch, [this, epoch] {
+  std::optional<StandbyGap> gap;
+  if (running.has_gap()) gap = FromProto(running.gap());
+  WhenApplied(epoch, [this, epoch, gap] {
     along_ = Along::kRunning;
-    if (!frozen_) observer_->OnRunning(epoch);
+    if (!frozen_) observer_->OnRunning(epoch, gap.has_value() ? &*gap : nullptr);
   });
 }
 

@@ -107,7 +107,7 @@ class HelperTargetHarness final : public CheckpointTargetHarness {
     struct Other final : public CheckpointTarget::Observer {
       void OnPrepared(absl::Status, std::shared_ptr<CheckpointSink>, uint32_t) override { target->Discard(); }
       void OnApplied(uint64_t) override {}
-      void OnRunning(uint64_t) override {}
+      void OnRunning(uint64_t, const StandbyGap*) override {}
       void OnSuspended(uint64_t, PageRuns) override {}
       void OnLockstepRefused(uint64_t, absl::Status) override {}
       void OnBroken(absl::Status) override {}

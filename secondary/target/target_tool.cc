@@ -86,7 +86,7 @@ class TargetTool final : public CheckpointTarget::Observer {
     reader_ = std::thread([this, sink] { ReadStream(*sink); });
   }
   void OnApplied(uint64_t epoch) override { LogInfo("checkpoint ", epoch, " applied"); }
-  void OnRunning(uint64_t) override {}
+  void OnRunning(uint64_t, const StandbyGap*) override {}
   void OnSuspended(uint64_t, PageRuns) override {}
   void OnLockstepRefused(uint64_t, absl::Status) override {}
   void OnBroken(absl::Status status) override {

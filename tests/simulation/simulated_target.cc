@@ -97,7 +97,7 @@ void SimulatedTarget::RunAlong(uint64_t epoch) {
     domain_->suspended = false;
     hooks_.on_run_along(epoch, domain_->memory);
     ToAgent(random_->Between(absl::Microseconds(10), absl::Milliseconds(2)), [this, epoch](Observer* observer) {
-      if (state_ == State::kWaiting && !frozen_ && !activating_) observer->OnRunning(epoch);
+      if (state_ == State::kWaiting && !frozen_ && !activating_) observer->OnRunning(epoch, nullptr);
     });
   });
 }

@@ -67,11 +67,12 @@ class Primary final : public CheckpointSource::Observer {
     const CheckpointSource::PauseParts& parts = captured.parts;
     printf(
         "checkpoint %lu dirty %lu unchanged %lu standby %lu list %lu bytes %lu pause_ms %.1f permit_ms %.1f "
-        "standby_wait_ms %.1f suspend_ms %.1f copy_ms %.1f\n",
+        "standby_wait_ms %.1f suspend_ms %.1f acknowledge_ms %.1f copy_ms %.1f captured_ms %.1f\n",
         captured.epoch, captured.dirty_pages, captured.unchanged_pages, captured.standby_pages, list_pages_,
         captured.length, absl::ToDoubleMilliseconds(captured.pause), absl::ToDoubleMilliseconds(parts.permit_wait),
         absl::ToDoubleMilliseconds(parts.standby_wait), absl::ToDoubleMilliseconds(parts.to_suspended()),
-        absl::ToDoubleMilliseconds(parts.page_copy));
+        absl::ToDoubleMilliseconds(parts.acknowledge), absl::ToDoubleMilliseconds(parts.page_copy),
+        absl::ToDoubleMilliseconds(loop_.Now() - asked_at_));
     fflush(stdout);
     if (captured.reader != nullptr) SendCheckpoint(captured.epoch, std::move(captured.reader));
   }
@@ -100,6 +101,9 @@ class Primary final : public CheckpointSource::Observer {
         return source_.Start(this);
       case LockstepChannel::kRunning:
         running_ = frame.epoch;
+        if (running_ > 1) {
+          printf("again %lu checkpoint_ms %.1f\n", running_, absl::ToDoubleMilliseconds(loop_.Now() - asked_at_));
+        }
         return AskNext();
       case LockstepChannel::kRefused:
         printf("refused %lu: %s\n", frame.epoch, frame.body.c_str());
@@ -143,6 +147,7 @@ class Primary final : public CheckpointSource::Observer {
     loop_.After(arguments_.interval, [this] {
       if (sender_.joinable()) sender_.join();
       const bool along = running_ != 0;
+      asked_at_ = loop_.Now();
       if (along) channel_.Send(LockstepChannel::kSuspend, epoch_ + 1);
       source_.RequestCheckpoint(epoch_ + 1, along);
     });
@@ -163,6 +168,7 @@ class Primary final : public CheckpointSource::Observer {
   uint64_t running_ = 0;
   uint64_t epoch_ = 0;
   uint64_t list_pages_ = 0;
+  absl::Duration asked_at_;
   LockstepChannel channel_;
 };
 

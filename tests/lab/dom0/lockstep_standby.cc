@@ -76,14 +76,15 @@ class Standby final : public CheckpointTarget::Observer {
     channel_.Send(LockstepChannel::kPrepared, 0);
   }
   void OnApplied(uint64_t epoch) override { applied_ = epoch; }
-  void OnRunning(uint64_t epoch) override {
+  void OnRunning(uint64_t epoch, const StandbyGap* parts) override {
     const absl::Duration gap = epoch == 1 ? absl::ZeroDuration() : loop_.Now() - suspended_at_;
     if (!hashes_.empty()) {
       Compare(epoch);
       if (xc_domain_unpause(xc_.get(), domid_) != 0) LogError("can't unpause the standby: errno ", errno);
     }
-    printf("running %lu gap_ms %.1f suspend_ms %.1f compared %d\n", epoch, absl::ToDoubleMilliseconds(gap),
-           absl::ToDoubleMilliseconds(suspend_took_), hashes_.empty() ? 0 : 1);
+    printf("running %lu gap_ms %.1f suspend_ms %.1f compared %d%s\n", epoch, absl::ToDoubleMilliseconds(gap),
+           absl::ToDoubleMilliseconds(suspend_took_), hashes_.empty() ? 0 : 1,
+           parts == nullptr ? "" : InWords(*parts).c_str());
     fflush(stdout);
     hashes_.clear();
     channel_.Send(LockstepChannel::kRunning, epoch);
@@ -116,6 +117,17 @@ class Standby final : public CheckpointTarget::Observer {
   void OnDiscarded() override { loop_.Quit(); }
 
  private:
+  static std::string InWords(const StandbyGap& gap) {
+    std::string words;
+    for (const auto& [name, part] :
+         {std::pair("stop", gap.stop), std::pair("list", gap.list), std::pair("checkpoint_wait", gap.checkpoint_wait),
+          std::pair("close", gap.close), std::pair("apply", gap.apply), std::pair("attach", gap.attach),
+          std::pair("resume", gap.resume), std::pair("connect", gap.connect)}) {
+      absl::StrAppend(&words, " ", name, "_ms ", absl::ToDoubleMilliseconds(part));
+    }
+    return words;
+  }
+
   // The channel's thread.
   void Take(LockstepChannel::Frame frame) {
     if (frame.kind == LockstepChannel::kData && frame.epoch == 1) {

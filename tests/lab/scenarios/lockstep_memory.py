@@ -22,6 +22,7 @@ STANDBY = "//tests/lab/dom0:lockstep_standby"
 # The first ones are not compared: hashing all memory while the guest is suspended says nothing good about pauses.
 MEASURED = 8
 LOGS = "/opt/romulus/log"
+GAP_PARTS = ("stop", "list", "checkpoint_wait", "close", "apply", "attach", "resume", "connect")
 
 
 def run(story):
@@ -93,8 +94,12 @@ def judge_memory(story, primary, standby, compared):
     rows = [{key: float(value) for key, value in re.findall(r"(\w+) ([\d.]+)", line)}
             for line in re.findall(r"^checkpoint .*", primary, re.M)]
     measured = [row for row in rows if 2 < row["checkpoint"] <= MEASURED + 1]
-    gaps = [float(gap) for number, gap in re.findall(r"^running (\d+) gap_ms ([\d.]+)", standby, re.M)
-            if 2 < int(number) <= MEASURED + 1]
+    runs = [{key: float(value) for key, value in re.findall(r"(\w+) ([\d.]+)", line)}
+            for line in re.findall(r"^running .*", standby, re.M)]
+    runs = [run for run in runs if 2 < run["running"] <= MEASURED + 1]
+    gaps = [run["gap_ms"] for run in runs]
+    again = [float(took) for number, took in re.findall(r"^again (\d+) checkpoint_ms ([\d.]+)", primary, re.M)
+             if 2 < int(number) <= MEASURED + 1]
     results = re.findall(r"^compared (\d+) pages (\d+) differ (\d+)(.*) excused: (.*)", standby, re.M)
     refused = re.findall(r"^refused .*", standby, re.M)
     differing = [(int(number), int(count), gfns) for number, _, count, gfns, _ in results if int(count) > 0]
@@ -106,6 +111,11 @@ def judge_memory(story, primary, standby, compared):
         "refused": len(refused),
         "pause_ms_p50": median([row["pause_ms"] for row in measured]),
         "standby_wait_ms_p50": median([row["standby_wait_ms"] for row in measured]),
+        "checkpoint_ms_p50": median(again),
+        "checkpoint_ms_max": max(again, default=None),
+        "pause_parts_ms_p50": {part: median([row[f"{part}_ms"] for row in measured])
+                               for part in ("acknowledge", "suspend", "copy", "standby_wait", "permit", "captured")},
+        "standby_gap_parts_ms_p50": {part: median([run[f"{part}_ms"] for run in runs]) for part in GAP_PARTS},
         "standby_network_gap_ms_p50": median(gaps),
         "standby_network_gap_ms_max": max(gaps, default=None),
         "dirty_pages_p50": median([row["dirty"] for row in measured]),
