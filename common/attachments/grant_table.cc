@@ -66,6 +66,25 @@ absl::Status GrantTable::Read(replication::v1::GuestAttachments& attachments) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::vector<uint64_t>> GrantTable::StopWriters() {
+  writers_ = {};
+  if (absl::Status status = Map(); !status.ok()) return status;
+  if (version_ != 1) return absl::UnimplementedError(absl::StrCat("its grant table is of version ", version_));
+  writers_ = TakeBackWriters(Entries());
+  return writers_.in_use;
+}
+
+void GrantTable::LetWrite() {
+  GiveBackWriters(Entries(), writers_);
+  writers_ = {};
+}
+
+absl::Span<grant_entry_v1_t> GrantTable::Entries() {
+  constexpr size_t kFirst = GNTTAB_NR_RESERVED_ENTRIES;
+  if (entries_ == nullptr) return {};
+  return absl::MakeSpan(static_cast<grant_entry_v1_t*>(entries_) + kFirst, frames_ * kEntriesPerFrame - kFirst);
+}
+
 absl::Status GrantTable::Write(const replication::v1::GuestAttachments& attachments) {
   if (absl::Status status = Map(); !status.ok()) return status;
   const std::string& wanted = attachments.grant_entries();
@@ -76,6 +95,7 @@ absl::Status GrantTable::Write(const replication::v1::GuestAttachments& attachme
         "the guest's grant table is of version ", attachments.grant_version(), " with ", attachments.grant_frames(),
         " pages on the primary, and of version ", version_, " with ", frames_, " here"));
   }
+  writers_ = {};
   auto* entries = static_cast<grant_entry_v1_t*>(entries_) + first;
   for (size_t i = 0; i * sizeof(grant_entry_v1_t) < wanted.size(); ++i) {
     grant_entry_v1_t entry;

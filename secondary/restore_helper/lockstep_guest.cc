@@ -165,8 +165,19 @@ absl::Status LockstepGuest::Suspend() {
   }
   if (absl::Status status = WaitUntilShutDown(); !status.ok()) return status;
   clock_.Note(&StandbyGap::set_stop_us);
-  if (absl::Status status = CloseVifs(); !status.ok()) return status;
-  clock_.Note(&StandbyGap::set_close_us);
+  // Backends take a while to close. What they could still write to is known without waiting for that.
+  absl::StatusOr<std::vector<uint64_t>> in_use = grants_.StopWriters();
+  const bool unknown = absl::IsUnimplemented(in_use.status());
+  if (!in_use.ok() && !unknown) return in_use.status();
+  pages_written_late_ = unknown ? std::vector<uint64_t>() : *std::move(in_use);
+  {
+    const std::lock_guard<std::mutex> lock(closing_mutex_);
+    if (absl::Status status = SetFrontendStates(6); !status.ok()) return status;
+    closing_ = true;
+  }
+  if (unknown) {
+    if (absl::Status status = FinishClosing(); !status.ok()) return status;
+  }
   const absl::StatusOr<uint64_t> pages = OwnedPages();
   if (!pages.ok()) return pages.status();
   if (*pages == pages_) return absl::OkStatus();
@@ -203,14 +214,21 @@ absl::StatusOr<uint64_t> LockstepGuest::OwnedPages() {
   return info.tot_pages;
 }
 
-absl::Status LockstepGuest::CloseVifs() {
-  for (const uint32_t vif : vifs_) {
-    if (absl::Status status = SetFrontendState(vif, 6); !status.ok()) return status;
-  }
+absl::Status LockstepGuest::FinishClosing() {
+  const std::lock_guard<std::mutex> lock(closing_mutex_);
+  if (!closing_) return absl::OkStatus();
   if (absl::Status status = WaitForBackends(6); !status.ok()) return status;
-  // They get ready for the next connection meanwhile. They have nothing of the guest mapped until then.
+  // They get ready for the next connection. They have nothing of the guest mapped until then. A guest that ran before
+  // they are might see one closed, and close its own end.
+  if (absl::Status status = SetFrontendStates(1); !status.ok()) return status;
+  if (absl::Status status = WaitForBackends(2); !status.ok()) return status;
+  closing_ = false;
+  return absl::OkStatus();
+}
+
+absl::Status LockstepGuest::SetFrontendStates(int state) {
   for (const uint32_t vif : vifs_) {
-    if (absl::Status status = SetFrontendState(vif, 1); !status.ok()) return status;
+    if (absl::Status status = SetFrontendState(vif, state); !status.ok()) return status;
   }
   return absl::OkStatus();
 }
@@ -234,31 +252,25 @@ absl::Status LockstepGuest::WaitForBackends(int state) {
   return absl::OkStatus();
 }
 
-absl::Status LockstepGuest::ConnectVifs(const GuestAttachments* primary) {
+absl::Status LockstepGuest::WriteFrontends(const GuestAttachments& primary) {
   // They hardly ever change, and each of a dozen takes a round trip.
   std::string frontends;
-  for (int i = 0; primary != nullptr && i < primary->vifs_size(); ++i) {
-    std::map<std::string, std::string> entries(primary->vifs(i).entries().begin(), primary->vifs(i).entries().end());
-    absl::StrAppend(&frontends, primary->vifs(i).device_id(), ";");
+  for (const GuestAttachments::Frontend& frontend : primary.vifs()) {
+    std::map<std::string, std::string> entries(frontend.entries().begin(), frontend.entries().end());
+    absl::StrAppend(&frontends, frontend.device_id(), ";");
     for (const auto& [key, value] : entries) absl::StrAppend(&frontends, key, "=", value, ";");
   }
-  if (primary != nullptr && frontends != written_frontends_) {
-    written_frontends_.clear();
-    absl::Status status = store_->Transact([&](XenstoreAccess& transaction) {
-      absl::Status written;
-      for (const GuestAttachments::Frontend& frontend : primary->vifs()) {
-        if (written.ok()) written = WriteFrontend(transaction, domid_, frontend);
-      }
-      return written;
-    });
-    if (!status.ok()) return status;
-    written_frontends_ = frontends;
-  }
-  if (absl::Status status = WaitForBackends(2); !status.ok()) return status;
-  for (const uint32_t vif : vifs_) {
-    if (absl::Status status = SetFrontendState(vif, 4); !status.ok()) return status;
-  }
-  return WaitForBackends(4);
+  if (frontends == written_frontends_) return absl::OkStatus();
+  written_frontends_.clear();
+  absl::Status status = store_->Transact([&](XenstoreAccess& transaction) {
+    absl::Status written;
+    for (const GuestAttachments::Frontend& frontend : primary.vifs()) {
+      if (written.ok()) written = WriteFrontend(transaction, domid_, frontend);
+    }
+    return written;
+  });
+  if (status.ok()) written_frontends_ = frontends;
+  return status;
 }
 
 absl::Status LockstepGuest::Continue(const GuestAttachments& primary) {
@@ -275,21 +287,37 @@ absl::Status LockstepGuest::Continue(const GuestAttachments& primary) {
           absl::StrCat("domain ", domid_, ": the guest has other network interfaces on the primary"));
     }
   }
+  if (absl::Status status = FinishClosing(); !status.ok()) return status;
   if (absl::Status status = grants_.Write(primary); !status.ok()) return status;
+  if (absl::Status status = WriteFrontends(primary); !status.ok()) return status;
+  if (absl::Status status = SetFrontendStates(4); !status.ok()) return status;
   clock_.Note(&StandbyGap::set_attach_us);
-  if (absl::Status status = ConnectVifs(&primary); !status.ok()) return status;
-  clock_.Note(&StandbyGap::set_connect_us);
-  if (!is_guest_) {
-    if (absl::Status status = Mark(kStateLockstep); !status.ok()) return status;
-  }
+  // It runs while its backends connect. What it says to them meanwhile they find in its rings: Xen raises a channel's
+  // event when it is bound.
   if (absl::Status status = Resume(/*cancelled=*/true); !status.ok()) return status;
   clock_.Note(&StandbyGap::set_resume_us);
+  if (absl::Status status = WaitConnected(); !status.ok()) return status;
+  clock_.Note(&StandbyGap::set_connect_us);
   return absl::OkStatus();
 }
 
 absl::Status LockstepGuest::GoOn() {
-  if (absl::Status status = ConnectVifs(nullptr); !status.ok()) return status;
-  return Resume(/*cancelled=*/false);
+  if (absl::Status status = FinishClosing(); !status.ok()) return status;
+  grants_.LetWrite();
+  if (absl::Status status = SetFrontendStates(4); !status.ok()) return status;
+  if (absl::Status status = Resume(/*cancelled=*/false); !status.ok()) return status;
+  if (absl::Status status = WaitConnected(); !status.ok()) return status;
+  return FinishResume();
+}
+
+absl::Status LockstepGuest::FinishResume() { return UnlessGuest(store_->ResumeDomain(domid_)); }
+
+absl::Status LockstepGuest::WaitConnected() { return UnlessGuest(WaitForBackends(4)); }
+
+absl::Status LockstepGuest::UnlessGuest(absl::Status status) {
+  if (status.ok() || !is_guest_) return status;
+  LogWarning(status.message(), "; the guest runs all the same");
+  return absl::OkStatus();
 }
 
 absl::Status LockstepGuest::Resume(bool cancelled) {
@@ -304,7 +332,7 @@ absl::Status LockstepGuest::Resume(bool cancelled) {
     }
     running_ = true;
   }
-  return store_->ResumeDomain(domid_);
+  return absl::OkStatus();
 }
 
 absl::Status LockstepGuest::Renew() {
@@ -323,9 +351,7 @@ absl::Status LockstepGuest::Renew() {
   }
   // xenstored has seen it shut down.
   if (absl::Status status = store_->ResumeDomain(domid_); !status.ok()) return status;
-  for (const uint32_t vif : vifs_) {
-    if (absl::Status status = SetFrontendState(vif, 1); !status.ok()) return status;
-  }
+  if (absl::Status status = SetFrontendStates(1); !status.ok()) return status;
   if (absl::Status status = WaitForBackends(2); !status.ok()) return status;
   return Mark(kStateStandby);
 }
@@ -336,8 +362,6 @@ absl::Status LockstepGuest::BecomeGuest() {
   is_guest_ = true;
   return Mark(kStateRestored);
 }
-
-absl::Status LockstepGuest::MarkIncomplete() { return Mark(kStateStandby); }
 
 void LockstepGuest::Freeze() {
   const std::lock_guard<std::mutex> lock(mutex_);

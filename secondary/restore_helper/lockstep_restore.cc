@@ -57,7 +57,8 @@ class LockstepRestore {
   int Checkpoint() {
     // All of the checkpoint is here; from now on the guest's memory is overwritten.
     clock_.Note(&StandbyGap::set_checkpoint_wait_us);
-    if (state_ != State::kNew && !Note(guest_.MarkIncomplete())) return XGR_CHECKPOINT_ERROR;
+    if (!Note(guest_.FinishClosing())) return XGR_CHECKPOINT_ERROR;
+    clock_.Note(&StandbyGap::set_close_us);
     return agent_.ReachCheckpoint() ? XGR_CHECKPOINT_SUCCESS : XGR_CHECKPOINT_ERROR;
   }
 
@@ -76,7 +77,8 @@ class LockstepRestore {
     if (ran_before) state_ = State::kWaiting;
     // Before an activation more checkpoints may be on their way.
     if (!after.run || orders_.activating()) return kGoOn;
-    const absl::Status status = state_ == State::kNew ? StartNew() : Continue();
+    const bool continues = state_ != State::kNew;
+    const absl::Status status = continues ? Continue() : StartNew();
     HelperToAgent message;
     if (status.ok()) {
       message.mutable_standby_running()->set_ordinal(ordinal);
@@ -91,7 +93,10 @@ class LockstepRestore {
       Note(status);
       return kFail;
     }
-    return agent_.Send(message) ? kGoOn : kFail;
+    if (!agent_.Send(message)) return kFail;
+    // Nothing waits for it.
+    const bool to_finish = continues && status.ok();
+    return !to_finish || Note(guest_.FinishResume()) ? kGoOn : kFail;
   }
 
   int WaitCheckpoint() {
@@ -119,8 +124,10 @@ class LockstepRestore {
         return;
       }
       if (!list_wanted_.exchange(false)) continue;
-      if (!SendList(WithRings(*runs))) return;
+      if (!SendList(WithPagesWrittenLate(*runs, gfn_count))) return;
       clock_.Note(&StandbyGap::set_list_us);
+      // While the checkpoint is waited for. Where it fails, so it will before the checkpoint is applied.
+      guest_.FinishClosing().IgnoreError();
     }
   }
 
@@ -135,6 +142,7 @@ class LockstepRestore {
     if (status.ok() && state_ == State::kSuspended) status = guest_.GoOn();
     if (status.ok() && state_ == State::kWaiting) {
       status = Continue();
+      if (status.ok()) status = guest_.FinishResume();
       if (absl::IsFailedPrecondition(status)) {
         agent_.Warn(absl::StrCat(status.message(), ": it is started as after a migration"));
         status = guest_.Renew();
@@ -180,11 +188,17 @@ class LockstepRestore {
     return status;
   }
 
-  // xenstored and xenconsoled write to the guest's rings, and Xen does not take it for dirtying them.
-  PageRuns WithRings(const PageRuns& runs) {
-    std::vector<uint64_t> rings = guest_.ring_gfns();
-    std::sort(rings.begin(), rings.end());
-    return WithPages(runs, rings);
+  // xenstored and xenconsoled write to the guest's rings, and Xen does not take it for dirtying them. Backends that are
+  // not closed yet may go on writing to what they have mapped, which is the guest to say: frames that are none, or not
+  // its memory's, nobody has.
+  PageRuns WithPagesWrittenLate(const PageRuns& runs, uint64_t gfn_count) {
+    std::vector<uint64_t> pages = guest_.ring_gfns();
+    for (const uint64_t gfn : guest_.pages_written_late()) {
+      if (gfn < gfn_count) pages.push_back(gfn);
+    }
+    std::sort(pages.begin(), pages.end());
+    pages.erase(std::unique(pages.begin(), pages.end()), pages.end());
+    return WithPages(runs, pages);
   }
 
   bool SendList(const PageRuns& runs) {
