@@ -24,9 +24,9 @@ struct GrantWriters {
   std::vector<std::pair<size_t, uint16_t>> taken_back;
 };
 
-// Takes back each of `entries` (a table of version 1, of a domain that does not run, or a part of it) that lets somebody
-// write to a page and is not in use, as its owner may: in one step, so that Xen, which marks an entry in use in one step,
-// too, has used it before or finds it gone.
+// Takes back each of `entries` (a table of version 1, of a domain that does not run, or a part of it) that lets
+// somebody write to a page and is not in use, as its owner may: in one step, so that Xen, which marks an entry in use
+// in one step, too, has used it before or finds it gone.
 GrantWriters TakeBackWriters(absl::Span<grant_entry_v1_t> entries);
 
 // The entries as they were.

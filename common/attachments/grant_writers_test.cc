@@ -30,8 +30,8 @@ TEST(GrantWriters, AreTakenBackUnlessTheyAreInUse) {
 
   const GrantWriters writers = TakeBackWriters(absl::MakeSpan(entries));
   EXPECT_THAT(writers.in_use, ElementsAre(5, 9));
-  EXPECT_THAT(writers.taken_back, ElementsAre(std::pair(size_t{1}, GTF_permit_access),
-                                              std::pair(size_t{6}, GTF_accept_transfer)));
+  EXPECT_THAT(writers.taken_back,
+              ElementsAre(std::pair(size_t{1}, GTF_permit_access), std::pair(size_t{6}, GTF_accept_transfer)));
   for (const size_t i : {1, 6}) {
     EXPECT_EQ(entries[i].flags, 0) << i;
     EXPECT_EQ(entries[i].frame, before[i].frame) << "only the flags decide";

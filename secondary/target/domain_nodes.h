@@ -33,8 +33,8 @@ std::string LibxlPath(uint32_t domid);
 std::string StandbyStatePath(uint32_t domid);
 inline constexpr char kStateStandby[] = "standby";
 inline constexpr char kStateRestored[] = "restored";
-// It has run along (lockstep): it runs, or is suspended, perhaps with a checkpoint half applied; not the guest while its
-// primary lives. What is found so is stopped before anything else.
+// It has run along (lockstep): it runs, or is suspended, perhaps with a checkpoint half applied; not the guest while
+// its primary lives. What is found so is stopped before anything else.
 inline constexpr char kStateLockstep[] = "lockstep";
 
 // Describes the domain as libxl does between xc_domain_create and the start of a restored guest (libxl_create.c,
