@@ -369,12 +369,14 @@ void LockstepGuest::Freeze() {
   if (running_ && !paused_) paused_ = xc_domain_pause(urgent_xc_.get(), domid_) == 0;
 }
 
-absl::Status LockstepGuest::Unfreeze() {
+absl::StatusOr<bool> LockstepGuest::Unfreeze() {
   const std::lock_guard<std::mutex> lock(mutex_);
   frozen_ = false;
-  if (!std::exchange(paused_, false)) return absl::OkStatus();
-  if (xc_domain_unpause(xc_.get(), domid_) != 0) return XenCallError("can't unpause it", domid_, errno);
-  return absl::OkStatus();
+  if (paused_ && xc_domain_unpause(urgent_xc_.get(), domid_) != 0) {
+    return XenCallError("can't unpause it", domid_, errno);
+  }
+  paused_ = false;
+  return running_;
 }
 
 void LockstepGuest::Halt() { xc_domain_pause(urgent_xc_.get(), domid_); }

@@ -68,7 +68,8 @@ class LockstepGuest {
 
   // Stops the vCPUs of a guest that runs, now or later. Any thread.
   void Freeze();
-  absl::Status Unfreeze();
+  // It shall run. True: its vCPUs do, from its own state; otherwise what is under way will let it. Any thread.
+  absl::StatusOr<bool> Unfreeze();
   // As Freeze, for good, by whatever means. Any thread.
   void Halt();
 

@@ -138,7 +138,7 @@ class LockstepRestore {
     // The end of the stream comes with this order or right before it.
     if (state_ != State::kRunning) orders_.Wait();
     absl::Status status = state_ == State::kNew ? absl::OkStatus() : guest_.BecomeGuest();
-    if (status.ok()) status = guest_.Unfreeze();
+    if (status.ok()) status = guest_.Unfreeze().status();
     if (status.ok() && state_ == State::kSuspended) status = guest_.GoOn();
     if (status.ok() && state_ == State::kWaiting) {
       status = Continue();
@@ -256,6 +256,13 @@ HelperToAgent RestoreInLockstep(const helper::v1::StartRestore& start, int strea
   if (!opened.ok()) return RestoreFailure(Failed::PRIVILEGE, std::string(opened.status().message()), 0);
   LockstepGuest& guest = *opened->release();
   OrderQueue& orders = *new OrderQueue(agent, {[&guest] { guest.Freeze(); },
+                                               [&guest, &agent] {
+                                                 // Where it fails, Finish tries again, and says so.
+                                                 if (!guest.Unfreeze().value_or(false)) return;
+                                                 HelperToAgent message;
+                                                 message.mutable_standby_goes_on();
+                                                 agent.Send(message).IgnoreError();
+                                               },
                                                [&guest](bool activating) {
                                                  // Who runs a guest that is being activated is not us to say.
                                                  if (!activating) guest.Halt();

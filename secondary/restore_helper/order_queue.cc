@@ -22,7 +22,10 @@ void OrderQueue::Receive(HelperEnd& agent) {
     const helper::v1::AgentToHelper& message = received->message;
     if (message.has_freeze_standby()) {
       urgent_.freeze();
-    } else if (message.has_after_checkpoint() || message.has_suspend_standby() || message.has_activate_standby()) {
+    } else if (message.has_activate_standby()) {
+      urgent_.activate();
+      Take(*std::move(received));
+    } else if (message.has_after_checkpoint() || message.has_suspend_standby()) {
       Take(*std::move(received));
     } else {
       break;

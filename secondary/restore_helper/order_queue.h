@@ -20,6 +20,8 @@ class OrderQueue {
   struct Urgent {
     // FreezeStandby came.
     std::function<void()> freeze;
+    // ActivateStandby came, and Wait does not say so yet.
+    std::function<void()> activate;
     // Stop came, or the agent is gone, or it breaks the protocol; the process ends afterwards, without Complete.
     // `activating`: after ActivateStandby.
     std::function<void(bool activating)> end;

@@ -87,7 +87,7 @@ class Lockstep {
   Lockstep(HelperEnd& agent, FakeStandby* standby)
       : agent_(agent),
         standby_(*standby),
-        orders_(agent, {[this] { Freeze(); },
+        orders_(agent, {[this] { Freeze(); }, [this] { Activate(); },
                         [this](bool activating) {
                           if (!activating) standby_.goes = false;
                         }}) {}
@@ -107,7 +107,10 @@ class Lockstep {
     message.mutable_standby_running()->set_ordinal(ordinal);
     if (!agent_.Send(message).ok()) return false;
     if (orders_.Wait() == OrderQueue::Order::kActivate) return false;
-    standby_.goes = false;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      running_ = standby_.goes = false;
+    }
     std::vector<uint64_t> written;
     const uint64_t dirty = standby_.dirty.exchange(0);
     for (uint64_t page = 0; page < 64; ++page) {
@@ -141,6 +144,18 @@ class Lockstep {
   void Go() {
     const std::lock_guard<std::mutex> lock(mutex_);
     standby_.goes = !frozen_;
+    running_ = true;
+  }
+  void Activate() {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      frozen_ = false;
+      if (!running_) return;
+      standby_.goes = true;
+    }
+    helper::v1::HelperToAgent message;
+    message.mutable_standby_goes_on();
+    ROMULUS_CHECK(agent_.Send(message).ok());
   }
   void Freeze() {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -152,11 +167,13 @@ class Lockstep {
   FakeStandby& standby_;
   std::mutex mutex_;
   bool frozen_ = false;
+  bool running_ = false;  // Or would but for Freeze.
   OrderQueue orders_;  // Last: its thread uses the others.
 };
 
 int Run() {
-  absl::StatusOr<HelperEnd> agent = HelperEnd::TakeFromAgent("fake_restore_helper");
+  // Never destroyed: other threads use it until the process ends.
+  absl::StatusOr<HelperEnd>& agent = *new absl::StatusOr<HelperEnd>(HelperEnd::TakeFromAgent("fake_restore_helper"));
   if (!agent.ok()) return 2;
   absl::StatusOr<HelperEnd::Received> order = agent->Receive(absl::InfiniteDuration());
   if (!order.ok() || !order->message.has_start_restore() || order->descriptors.size() != 1) return 1;

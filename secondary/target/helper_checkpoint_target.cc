@@ -180,6 +180,7 @@ void HelperCheckpointTarget::OnWriteFailed(const absl::Status& status) {
 }
 
 void HelperCheckpointTarget::OnMessage(const helper::v1::HelperToAgent& message) {
+  if (message.has_standby_goes_on() && until_it_goes_on_.has_value()) return FinishTakeOver();
   // CheckpointReached: libxc has read a checkpoint. Nothing waits for it: what is in the pipe will be applied.
   if (phase_ != Phase::kReceiving) return;
   if (message.has_standby_running()) {
@@ -259,13 +260,12 @@ void HelperCheckpointTarget::Activate() {
     return;
   }
   activation_began_ = loop_.Now();
-  if (lockstep_) {
-    helper::v1::AgentToHelper order;
-    order.mutable_activate_standby();
-    helper_->Send(order).IgnoreError();
-  }
-  if (along_ == Along::kRunning && !frozen_) {
-    // Nothing to wait for: it runs. The helper ends by itself.
+  // A frozen guest is marked as the guest before it goes on: what an agent finds after a crash must not be taken for a
+  // standby that may be destroyed.
+  const bool goes_on_from_here = along_ == Along::kRunning;
+  if (lockstep_ && !(goes_on_from_here && frozen_)) SendActivate();
+  if (goes_on_from_here) {
+    // No checkpoint to wait for. The helper ends by itself.
     phase_ = Phase::kStarting;
     return TakeOverGuest();
   }
@@ -279,6 +279,12 @@ void HelperCheckpointTarget::Activate() {
     helper_->Terminate(absl::DeadlineExceededError(
         absl::StrCat("the last checkpoint was not applied within ", absl::FormatDuration(options_.restore_timeout))));
   });
+}
+
+void HelperCheckpointTarget::SendActivate() {
+  helper::v1::AgentToHelper order;
+  order.mutable_activate_standby();
+  helper_->Send(order).IgnoreError();
 }
 
 void HelperCheckpointTarget::OnExit(const HelperProcess::Result& result) {
@@ -316,8 +322,17 @@ void HelperCheckpointTarget::OnExit(const HelperProcess::Result& result) {
       return;
     case Phase::kStarting:
     case Phase::kActive:
-      // Of a guest that ran along; it has gone on without its helper.
+      // Of a guest that ran along; it goes on without its helper.
       if (!result.status.ok()) LogWarning(result.status.message());
+      if (until_it_goes_on_.has_value()) {
+        worker_.Post([this] {
+          const absl::Status status = guest_->Unfreeze();
+          PostToLoop([this, status] {
+            if (!status.ok()) LogError(status.message(), ": run it with 'xl unpause'");
+            FinishTakeOver();
+          });
+        });
+      }
       return;
     default:
       ROMULUS_CHECK(false);
@@ -363,6 +378,25 @@ void HelperCheckpointTarget::OnGuestStarted(absl::Status status, const Activatio
     observer_->OnActivated(status, times);
     return;
   }
+  if (along_ == Along::kRunning && frozen_) {
+    until_it_goes_on_ = times;
+    // Its helper may have died meanwhile.
+    if (helper_ == nullptr) return OnExit({});
+    timer_ = loop_.After(options_.restore_timeout, [this] {
+      helper_->Terminate(absl::DeadlineExceededError("the restore helper does not let the guest go on"));
+    });
+    return SendActivate();
+  }
+  phase_ = Phase::kActive;
+  AnnounceAfter(kFirstRepeat);
+  observer_->OnActivated(absl::OkStatus(), times);
+}
+
+void HelperCheckpointTarget::FinishTakeOver() {
+  ActivationTimes times = *std::exchange(until_it_goes_on_, std::nullopt);
+  if (phase_ != Phase::kStarting) return;
+  loop_.Cancel(timer_);
+  times.total = loop_.Now() - activation_began_;
   phase_ = Phase::kActive;
   AnnounceAfter(kFirstRepeat);
   observer_->OnActivated(absl::OkStatus(), times);

@@ -77,8 +77,10 @@ class HelperCheckpointTarget final : public CheckpointTarget, private HelperProc
   void QueueWrite(uint64_t epoch, CheckpointBytes bytes, size_t skip);
   void OnWriteFailed(const absl::Status& status);
   void StartGuest(const helper::v1::Complete& complete);
-  // The guest runs along: it becomes the guest.
+  // The guest runs along, or is frozen: it becomes the guest.
   void TakeOverGuest();
+  void FinishTakeOver();
+  void SendActivate();
   void OnGuestStarted(absl::Status status, const ActivationTimes& times);
   void AnnounceAfter(absl::Duration delay);
   void DestroyGuest(std::function<void()> then);
@@ -104,6 +106,8 @@ class HelperCheckpointTarget final : public CheckpointTarget, private HelperProc
   };
   Along along_ = Along::kNot;
   bool frozen_ = false;
+  // Of a guest that is taken over while it is frozen, from its becoming the guest until its vCPUs run.
+  std::optional<ActivationTimes> until_it_goes_on_;
   uint64_t suspend_epoch_ = 0;
   PageRuns dirty_;  // Of the list that is coming in.
   uint64_t applied_ = 0;

@@ -50,6 +50,10 @@ class FakeStandbyGuest final : public StandbyGuest {
     host_.runs = true;
     return absl::OkStatus();
   }
+  absl::Status Unfreeze() override {
+    memory_.goes = true;
+    return absl::OkStatus();
+  }
   absl::Status Halt() override {
     memory_.goes = false;
     return absl::OkStatus();
@@ -193,6 +197,20 @@ TEST_P(HelperTargetTest, AttachmentsThatDoNotEndWithinTheirCheckpointBreakTheSta
   RunUntil([&] { return broken_.has_value(); });
   EXPECT_EQ(broken_->code(), absl::StatusCode::kInvalidArgument) << *broken_;
   EXPECT_EQ(applied_, 1);
+}
+
+TEST_P(HelperTargetTest, AHelperThatDiesDoesNotKeepItsFrozenGuestFromGoingOn) {
+  RunAlong();
+  harness_->WriteAlong(1, 777);
+  Freeze();
+  RunUntil([&] { return !harness_->goes(); });
+  harness_->KillHelper();  // Which is not known yet.
+  Activate();
+  RunUntil([&] { return activated_.has_value(); });
+  ASSERT_TRUE(activated_->ok()) << *activated_;
+  EXPECT_TRUE(harness_->runs());
+  EXPECT_TRUE(harness_->goes());
+  EXPECT_EQ(harness_->page(1), 777);
 }
 
 }  // namespace

@@ -161,6 +161,16 @@ absl::Status StandbyDomain::Halt() {
   return absl::OkStatus();
 }
 
+absl::Status StandbyDomain::Unfreeze() {
+  xc_domaininfo_t info{};
+  if (xc_domain_getinfolist(xc_, ids_.domid, 1, &info) != 1 || info.domain != ids_.domid) {
+    return absl::NotFoundError(absl::StrCat("domain ", ids_.domid, " is gone"));
+  }
+  if ((info.flags & XEN_DOMINF_paused) == 0) return absl::OkStatus();
+  if (xc_domain_unpause(xc_, ids_.domid) != 0) return XenCallError("can't unpause the guest", ids_.domid, errno);
+  return absl::OkStatus();
+}
+
 absl::Status StandbyDomain::Run(uint64_t store_mfn) {
   const absl::Duration began = MonotonicNow();
   if (absl::Status status = MarkRestored(store_, ids_.domid); !status.ok()) return status;

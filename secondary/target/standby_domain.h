@@ -37,6 +37,8 @@ class StandbyDomain {
   absl::Status BecomeGuest() { return MarkRestored(store_, ids_.domid); }
   // Stops its vCPUs.
   absl::Status Halt();
+  // As StandbyGuest's.
+  absl::Status Unfreeze();
 
   // Once, after Run or BecomeGuest, off the failover path: console, name, no more mark; gives back memory that it
   // claimed and did not use, and the tracking of what it writes to. What fails here is logged: the guest runs.

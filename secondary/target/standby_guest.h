@@ -29,6 +29,10 @@ class StandbyGuest {
   // Whether either was done, as far as that it must not be destroyed any more.
   virtual bool running() const = 0;
 
+  // Lets a guest go on that was taken over while its helper had stopped its vCPUs, where that helper is gone. OK if
+  // they run.
+  virtual absl::Status Unfreeze() = 0;
+
   // Stops the vCPUs of a guest that runs along and that nobody can suspend any more: its helper is gone.
   virtual absl::Status Halt() = 0;
 

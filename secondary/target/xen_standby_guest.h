@@ -26,6 +26,7 @@ class XenStandbyGuest final : public StandbyGuest {
   absl::Status Run(uint64_t store_mfn) override;
   absl::Status TakeOver() override;
   bool running() const override { return running_; }
+  absl::Status Unfreeze() override { return domain_->Unfreeze(); }
   absl::Status Halt() override { return domain_->Halt(); }
   void Settle(uint64_t store_mfn, uint64_t console_mfn) override { domain_->Settle(store_mfn, console_mfn); }
   bool AnnounceAgain() override { return vifs_->Announce(); }

@@ -25,6 +25,7 @@ class LateVifsGuest final : public StandbyGuest {
   absl::Status Run(uint64_t store_mfn) override;
   absl::Status TakeOver() override { return guest_->TakeOver(); }
   bool running() const override { return guest_->running(); }
+  absl::Status Unfreeze() override { return guest_->Unfreeze(); }
   absl::Status Halt() override { return guest_->Halt(); }
   void Settle(uint64_t store_mfn, uint64_t console_mfn) override { guest_->Settle(store_mfn, console_mfn); }
   bool AnnounceAgain() override { return vifs_->Announce(); }
