@@ -72,9 +72,9 @@ class CheckpointTarget {
     // The guest runs along from checkpoint `epoch`: all of it is applied, and vCPUs and devices go. `gap`: since
     // Suspend(epoch); null where it did not run before.
     virtual void OnRunning(uint64_t epoch, const StandbyGap* gap) = 0;
-    // After Suspend(epoch): the guest is suspended, its devices do not write to its memory any more, and since the
-    // checkpoint that it ran from, it has written to `dirty` and to nothing else. Until the next Apply this is its own
-    // state, from which an activation goes on.
+    // After Suspend(epoch): the guest is suspended. Since the checkpoint that it ran from, nothing was written to but
+    // `dirty`, nor will be: its devices may write to some of these pages until the next Apply, no longer. Until then
+    // this is its own state, from which an activation goes on.
     virtual void OnSuspended(uint64_t epoch, PageRuns dirty) = 0;
     // Instead of OnRunning: the guest can't run along, from this checkpoint at least. It waits, with `epoch` applied,
     // and can be activated. UNAVAILABLE: the next checkpoint may do better. FAILED_PRECONDITION: none will.
