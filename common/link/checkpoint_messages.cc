@@ -29,7 +29,7 @@ CheckpointMessages::CheckpointMessages(Which which, std::shared_ptr<CheckpointRe
       reader_(reader),
       chunk_bytes_(PieceBytes(chunk_bytes, pipeline)),
       pipeline_(pipeline),
-      chunker_(which.epoch, std::move(reader), chunk_bytes_) {
+      chunker_(which.epoch, std::move(reader), chunk_bytes_, pipeline == nullptr ? kFirstRawBytes : chunk_bytes_) {
   // What can't be read again can't be sent again: then nothing of it may depend on the cache.
   if (pipeline_ != nullptr) pipeline_->Begin(which_.epoch, /*may_refer=*/reader_->in_place());
 }

@@ -37,6 +37,10 @@ class CheckpointMessages {
     bool is_last = false;      // It is, or has, the trailer.
   };
 
+  // The first message's payload, of several that are not encoded (CheckpointChunker): so much is sent before all of a
+  // large one has been digested.
+  static constexpr size_t kFirstRawBytes = 128 << 10;
+
   // chunk_bytes: the largest payload, decoded. `pipeline` encodes, and outlives this; null: as the bytes are.
   CheckpointMessages(Which which, std::shared_ptr<CheckpointReader> reader, size_t chunk_bytes,
                      CheckpointPipeline* pipeline);

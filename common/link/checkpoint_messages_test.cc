@@ -80,6 +80,29 @@ TEST(CheckpointMessages, TheLastDataOfAStagedCheckpointHasItsTrailer) {
   EXPECT_EQ(Verified(messages), bytes);
 }
 
+TEST(CheckpointMessages, TheFirstOfSeveralLargeMessagesIsSmall) {
+  constexpr size_t kFirst = CheckpointMessages::kFirstRawBytes;
+  SyntheticStream stream;
+  for (uint64_t i = 0; i < 100; ++i) stream.PageData({{i, 0, "page"}});
+  const std::string bytes = stream.EndCheckpoint().bytes();
+  const auto Sizes = [&](size_t chunk_bytes) {
+    CheckpointMessages messages({1, 2, 0, true}, std::make_shared<MemoryCheckpointReader>(bytes, 1 << 20, true),
+                                chunk_bytes, nullptr);
+    std::vector<size_t> sizes;
+    for (bool is_last = false; !is_last;) {
+      const absl::StatusOr<CheckpointMessages::Message> message = messages.Next();
+      EXPECT_TRUE(message.ok()) << message.status();
+      if (!message.ok()) break;
+      sizes.push_back(message->payload_bytes);
+      is_last = message->is_last;
+    }
+    return sizes;
+  };
+  ASSERT_GT(bytes.size(), 2 * kFirst);
+  EXPECT_EQ(Sizes(2 * kFirst), (std::vector<size_t>{kFirst, 2 * kFirst, bytes.size() - 3 * kFirst}));
+  EXPECT_EQ(Sizes(bytes.size()), std::vector<size_t>{bytes.size()}) << "one is enough";
+}
+
 TEST(CheckpointMessages, ATrailerIsAMessageOfItsOwnWhereTheEndIsNotKnownOrTheSecondaryIsOld) {
   const std::string bytes = Later();
   for (const bool in_place : {true, false}) {

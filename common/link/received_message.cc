@@ -52,6 +52,11 @@ bool ReceivedMessage::Parse(const grpc::ByteBuffer& bytes) {
   return true;
 }
 
+std::shared_ptr<const void> ReceivedMessage::Hold(size_t piece) const {
+  if (slices_.empty()) return nullptr;  // It was copied.
+  return std::make_shared<const grpc::Slice>(slices_[slices_.size() - payload_.size() + piece]);
+}
+
 bool ReceivedMessage::ParseCheckpointData(size_t total) {
   char start[kStartBytes];
   size_t filled = 0;

@@ -5,6 +5,7 @@
 #include <grpcpp/support/slice.h>
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,8 @@ class ReceivedMessage {
   replication::v1::PrimaryMessage& message() { return message_; }
   // checkpoint_data.payload, in order, in the pieces in which it lies; valid as long as this object.
   absl::Span<const absl::Span<const char>> payload() const { return payload_; }
+  // payload()[piece] stays as it is for as long as what is returned lives. Null: it can't outlive this object.
+  std::shared_ptr<const void> Hold(size_t piece) const;
 
  private:
   // False: not as CheckpointDataToBytes makes it.

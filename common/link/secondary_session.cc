@@ -339,7 +339,10 @@ absl::Status SecondarySession::TakeData(const CheckpointData& data, CheckpointBy
     decoded = *bytes;
     payload = absl::MakeConstSpan(&decoded, 1);
   }
-  const absl::Status status = assembler_->Add(data.epoch(), data.offset(), payload);
+  CheckpointAssembler::Hold hold;
+  // What was decoded is overwritten by the next block.
+  if (decoder_ == nullptr) hold = [this](size_t piece) { return message_.Hold(piece); };
+  const absl::Status status = assembler_->Add(data.epoch(), data.offset(), payload, hold);
   if (status.ok() || absl::IsInvalidArgument(status) || absl::IsDataLoss(status) || absl::IsResourceExhausted(status)) {
     return status;
   }

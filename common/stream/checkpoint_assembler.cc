@@ -51,28 +51,45 @@ absl::Status CheckpointAssembler::Add(const CheckpointData& data) {
   return Add(data.epoch(), data.offset(), {payload});
 }
 
-absl::Status CheckpointAssembler::Add(uint64_t epoch, uint64_t offset, CheckpointBytes::Pieces payload) {
+absl::Status CheckpointAssembler::Add(uint64_t epoch, uint64_t offset, CheckpointBytes::Pieces payload,
+                                      const Hold& hold) {
   if (!failure_.ok()) return failure_;
   uint64_t size = 0;
   for (const absl::Span<const char> piece : payload) size += piece.size();
   absl::Status status = CheckData(epoch, offset, size);
-  for (absl::Span<const char> piece : payload) {
-    while (status.ok() && !piece.empty()) {
-      status = Take(piece.subspan(0, kCachedBytes));
-      piece.remove_prefix(std::min(piece.size(), kCachedBytes));
-    }
+  for (size_t i = 0; i < payload.size() && status.ok(); ++i) {
+    const bool holds = epoch_ > 1 && hold != nullptr && payload[i].size() >= kHeldBytesMin;
+    status = Take(payload[i], holds ? hold(i) : nullptr);
   }
   return status.ok() ? status : Fail(std::move(status));
 }
 
-absl::Status CheckpointAssembler::Take(absl::Span<const char> bytes) {
+absl::Status CheckpointAssembler::Take(absl::Span<const char> bytes, std::shared_ptr<const void> holder) {
+  if (holder == nullptr) return Copy(bytes);
+  const absl::Status status = Check(bytes);
+  if (status.ok()) held_.AppendHeld(bytes, std::move(holder));
+  return status;
+}
+
+absl::Status CheckpointAssembler::Copy(absl::Span<const char> bytes) {
+  while (!bytes.empty()) {
+    const absl::Span<const char> part = bytes.subspan(0, kCachedBytes);
+    absl::Status status = Check(part);
+    if (status.ok()) status = epoch_ > 1 ? held_.Append(part) : PassOn(part);
+    if (!status.ok()) return status;
+    bytes.remove_prefix(part.size());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckpointAssembler::Check(absl::Span<const char> bytes) {
   // Scanned before anything of it is passed on: the sink never sees a byte of a record that is refused.
   const absl::Status status = scanner_->Feed(bytes);
   if (!status.ok()) {
     return absl::InvalidArgumentError(absl::StrCat("checkpoint ", epoch_, ": ", status.message()));
   }
   digest_->Add(bytes);
-  return epoch_ > 1 ? held_.Append(bytes) : PassOn(bytes);
+  return absl::OkStatus();
 }
 
 absl::Status CheckpointAssembler::PassOn(absl::Span<const char> bytes) {

@@ -2,6 +2,7 @@
 #define ROMULUS_COMMON_STREAM_CHECKPOINT_ASSEMBLER_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,12 +33,18 @@ class CheckpointAssembler {
  public:
   struct Limits {
     uint64_t seed_bytes_max = 0;        // Checkpoint 1, all its live rounds; it is not kept here.
-    uint64_t checkpoint_bytes_max = 0;  // Each later one; what this object can come to hold.
+    uint64_t checkpoint_bytes_max = 0;  // Each later one. This object can come to hold it; twice that, with Hold.
     uint32_t chunk_bytes_max = 0;
   };
   // A checkpoint is at most every page once with its frame number, and the vCPUs; the first copy repeats pages that
   // are dirtied while it runs.
   static Limits LimitsFor(uint64_t memory_max_kib, uint32_t vcpu_count, uint32_t chunk_bytes_max);
+
+  // What keeps one piece of a payload where it lies; null: it does not stay.
+  using Hold = std::function<std::shared_ptr<const void>(size_t piece)>;
+  // A piece that is smaller is copied all the same: what holds it may hold as much as gRPC reads at once (64 KiB), so
+  // that a peer can make this host hold at most twice a checkpoint.
+  static constexpr size_t kHeldBytesMin = 32 << 10;
 
   struct Verified {
     uint64_t epoch = 0;
@@ -50,8 +57,9 @@ class CheckpointAssembler {
 
   void SetSeedSink(std::shared_ptr<CheckpointSink> sink);
   // The next bytes of checkpoint `epoch`, decoded, from `offset` on: one message's, in the pieces in which they lie.
-  // They are copied, once. Blocks in the sink while checkpoint 1 comes.
-  absl::Status Add(uint64_t epoch, uint64_t offset, CheckpointBytes::Pieces payload);
+  // With `hold`, large pieces of later checkpoints stay there; all else is copied, once. Blocks in the sink while
+  // checkpoint 1 comes.
+  absl::Status Add(uint64_t epoch, uint64_t offset, CheckpointBytes::Pieces payload, const Hold& hold = nullptr);
   absl::Status Add(const replication::v1::CheckpointData& data);
   absl::StatusOr<Verified> Finish(const replication::v1::CheckpointTrailer& trailer);
   // Of the checkpoint that is being received.
@@ -67,7 +75,10 @@ class CheckpointAssembler {
   absl::Status CheckEpoch(uint64_t epoch) const;
   absl::Status CheckData(uint64_t epoch, uint64_t offset, uint64_t size) const;
   absl::Status CheckTrailer(const replication::v1::CheckpointTrailer& trailer) const;
-  absl::Status Take(absl::Span<const char> bytes);
+  absl::Status Check(absl::Span<const char> bytes);
+  // Of one piece.
+  absl::Status Take(absl::Span<const char> bytes, std::shared_ptr<const void> holder);
+  absl::Status Copy(absl::Span<const char> bytes);
   absl::Status PassOn(absl::Span<const char> bytes);
   absl::Status Fail(absl::Status status);
 

@@ -182,6 +182,52 @@ TEST_F(CheckpointAssemblerTest, EveryFieldOfTheTrailerCounts) {
   EXPECT_EQ(Code([](CheckpointTrailer* t) { t->set_digest_xxh3(0); }), absl::StatusCode::kDataLoss);
 }
 
+TEST_F(CheckpointAssemblerTest, LargePiecesAreHeldWhereTheyLie) {
+  Seed();
+  SyntheticStream stream;
+  for (int i = 0; i < 12; ++i) stream.PageData({{1, 0, "page"}});
+  const std::string bytes = stream.State("registers").EndCheckpoint().bytes();
+  constexpr size_t kLarge = CheckpointAssembler::kHeldBytesMin;
+  ASSERT_GT(bytes.size(), kLarge + 1);
+  const std::vector<PrimaryMessage> messages = Messages(2, bytes, bytes.size());
+  const auto all = absl::MakeConstSpan(bytes);
+  // A byte, a large piece, and a smaller one.
+  const absl::Span<const char> payload[] = {all.subspan(0, 1), all.subspan(1, kLarge), all.subspan(1 + kLarge)};
+  const auto holder = std::make_shared<const int>();
+  std::vector<size_t> asked;
+  ASSERT_TRUE(assembler_
+                  .Add(2, 0, payload,
+                       [&](size_t piece) {
+                         asked.push_back(piece);
+                         return piece == 1 ? holder : nullptr;
+                       })
+                  .ok());
+  EXPECT_EQ(asked, std::vector<size_t>{1});
+  EXPECT_EQ(holder.use_count(), 2);
+  absl::StatusOr<CheckpointAssembler::Verified> verified = assembler_.Finish(messages.back().checkpoint_trailer());
+  ASSERT_TRUE(verified.ok()) << verified.status();
+  EXPECT_TRUE(verified->bytes.ToString() == bytes);
+  ASSERT_EQ(verified->bytes.pieces().size(), 3);
+  EXPECT_NE(verified->bytes.pieces()[0].data(), payload[0].data());
+  EXPECT_EQ(verified->bytes.pieces()[1].data(), payload[1].data());
+  *verified = {};
+  EXPECT_EQ(holder.use_count(), 1);
+
+  // The same bytes, large, but not to be held: copied. And damaged ones that are held are found out.
+  assembler_.MarkCommitted(2);
+  ASSERT_TRUE(assembler_.Add(3, 0, {all}, [](size_t) { return nullptr; }).ok());
+  verified = assembler_.Finish(Messages(3, bytes, bytes.size()).back().checkpoint_trailer());
+  ASSERT_TRUE(verified.ok()) << verified.status();
+  EXPECT_NE(verified->bytes.pieces()[0].data(), bytes.data());
+  assembler_.MarkCommitted(3);
+  std::string damaged = bytes;
+  damaged[kLarge / 2] ^= 1;
+  ASSERT_TRUE(assembler_.Add(4, 0, {absl::MakeConstSpan(damaged)}, [&](size_t) { return holder; }).ok());
+  EXPECT_TRUE(
+      absl::IsDataLoss(assembler_.Finish(Messages(4, bytes, bytes.size()).back().checkpoint_trailer()).status()));
+  EXPECT_EQ(holder.use_count(), 1);
+}
+
 TEST_F(CheckpointAssemblerTest, EpochsComeInOrderWithoutGaps) {
   ExpectFailure(Feed(assembler_, Messages(2, Later("").bytes(), 100)).status(), absl::StatusCode::kInvalidArgument,
                 "checkpoint 2 out of order: expected 1");

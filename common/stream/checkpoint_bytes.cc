@@ -16,21 +16,33 @@ CheckpointBytes::CheckpointBytes(std::string bytes)
 
 absl::StatusOr<absl::Span<char>> CheckpointBytes::Room(size_t least) {
   ROMULUS_CHECK(pool_ != nullptr && least <= BlockPool::kBlockBytes);
-  if (blocks_.empty() || BlockPool::kBlockBytes - pieces_.back().size() < std::max<size_t>(least, 1)) {
+  if (room_ < std::max<size_t>(least, 1)) {
     absl::StatusOr<BlockPool::Block> block = pool_->Take();
     if (!block.ok()) return block.status();
-    pieces_.push_back(absl::MakeConstSpan(block->data(), 0));
     blocks_.push_back(*std::move(block));
+    room_ = BlockPool::kBlockBytes;
   }
-  const size_t filled = pieces_.back().size();
-  return absl::MakeSpan(blocks_.back().data() + filled, BlockPool::kBlockBytes - filled);
+  return absl::MakeSpan(blocks_.back().data() + BlockPool::kBlockBytes - room_, room_);
 }
 
 void CheckpointBytes::Extend(size_t count) {
-  absl::Span<const char>& last = pieces_.back();
-  ROMULUS_CHECK(count <= BlockPool::kBlockBytes - last.size());
-  last = absl::MakeConstSpan(last.data(), last.size() + count);
+  ROMULUS_CHECK(count <= room_);
+  if (count == 0) return;
+  const char* const start = blocks_.back().data() + BlockPool::kBlockBytes - room_;
+  // Two blocks are two pieces, whether or not they lie side by side.
+  if (room_ < BlockPool::kBlockBytes && pieces_.back().data() + pieces_.back().size() == start) {
+    pieces_.back() = absl::MakeConstSpan(pieces_.back().data(), pieces_.back().size() + count);
+  } else {
+    pieces_.push_back(absl::MakeConstSpan(start, count));
+  }
+  room_ -= count;
   size_ += count;
+}
+
+void CheckpointBytes::AppendHeld(absl::Span<const char> bytes, std::shared_ptr<const void> holder) {
+  pieces_.push_back(bytes);
+  holders_.push_back(std::move(holder));
+  size_ += bytes.size();
 }
 
 absl::Status CheckpointBytes::Append(absl::Span<const char> bytes) {

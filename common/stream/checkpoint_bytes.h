@@ -34,6 +34,8 @@ class CheckpointBytes {
   // The first `count` bytes of what Room gave were filled.
   void Extend(size_t count);
   absl::Status Append(absl::Span<const char> bytes);
+  // Without a copy: `bytes`, which stay as they are for as long as `holder` lives.
+  void AppendHeld(absl::Span<const char> bytes, std::shared_ptr<const void> holder);
 
   size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
@@ -46,7 +48,9 @@ class CheckpointBytes {
   std::shared_ptr<BlockPool> pool_;
   std::unique_ptr<const std::string> given_;
   std::vector<BlockPool::Block> blocks_;
-  std::vector<absl::Span<const char>> pieces_;  // One per block.
+  std::vector<std::shared_ptr<const void>> holders_;  // Of what is in no block.
+  std::vector<absl::Span<const char>> pieces_;
+  size_t room_ = 0;  // At the last block's end.
   size_t size_ = 0;
 };
 

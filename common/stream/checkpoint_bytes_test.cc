@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -45,6 +46,31 @@ TEST(CheckpointBytes, IsFilledInPlaceToo) {
   bytes.Extend(5);
   EXPECT_EQ(bytes.size(), kBlock - 5);
   EXPECT_TRUE(bytes.ToString() == Pattern(kBlock - 10) + "hello");
+}
+
+TEST(CheckpointBytes, WhatIsHeldAndWhatIsCopiedStayInOrder) {
+  const std::string all = Pattern(kBlock + 50'000);
+  for (const size_t copied : {size_t{1}, size_t{1000}, kBlock}) {
+    CheckpointBytes bytes(BlockPool::New());
+    size_t held = 0;
+    std::weak_ptr<const std::string> last;
+    for (size_t at = 0; at < all.size();) {
+      ASSERT_TRUE(bytes.Append(absl::MakeConstSpan(all).subspan(at, copied)).ok());
+      at = std::min(at + copied, all.size());
+      const auto string = std::make_shared<const std::string>(all.substr(at, 3000));
+      bytes.AppendHeld(*string, string);
+      last = string;
+      at += string->size();
+      ++held;
+    }
+    EXPECT_EQ(bytes.size(), all.size());
+    EXPECT_GT(held, 0);
+    CheckpointBytes moved = std::move(bytes);
+    EXPECT_TRUE(moved.ToString() == all) << copied;
+    EXPECT_FALSE(last.expired());
+    moved = CheckpointBytes();
+    EXPECT_TRUE(last.expired());
+  }
 }
 
 TEST(CheckpointBytes, TakesAStringAsItIs) {

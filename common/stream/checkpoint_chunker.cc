@@ -1,5 +1,6 @@
 #include "common/stream/checkpoint_chunker.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -8,16 +9,21 @@
 
 namespace romulus {
 
-CheckpointChunker::CheckpointChunker(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, size_t chunk_bytes)
+CheckpointChunker::CheckpointChunker(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, size_t chunk_bytes,
+                                     size_t first_chunk_bytes)
     : epoch_(epoch),
       reader_(std::move(reader)),
       chunk_bytes_(chunk_bytes),
+      first_chunk_bytes_(std::min(first_chunk_bytes, chunk_bytes)),
       scanner_(epoch == 1 ? RecordScanner::Checkpoint::kFirst : RecordScanner::Checkpoint::kLater) {
-  ROMULUS_CHECK(epoch >= 1 && chunk_bytes >= 1);
+  ROMULUS_CHECK(epoch >= 1 && chunk_bytes >= 1 && first_chunk_bytes >= 1);
 }
 
 absl::StatusOr<absl::Span<const char>> CheckpointChunker::Read(absl::Span<char> buffer) {
-  if (reader_->in_place()) return reader_->ReadInPlace(chunk_bytes_);
+  if (reader_->in_place()) {
+    const bool first_of_several = scanner_.offset() == 0 && reader_->bytes_left() > chunk_bytes_;
+    return reader_->ReadInPlace(first_of_several ? first_chunk_bytes_ : chunk_bytes_);
+  }
   ROMULUS_CHECK(buffer.size() >= chunk_bytes_);
   size_t filled = 0;
   while (filled < chunk_bytes_) {

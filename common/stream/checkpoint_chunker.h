@@ -26,8 +26,10 @@ class CheckpointChunker {
     absl::Span<const char> bytes;
   };
 
-  // chunk_bytes: the largest payload, at least 1.
-  CheckpointChunker(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, size_t chunk_bytes);
+  // chunk_bytes: the largest payload, at least 1. first_chunk_bytes: of the first one, if the checkpoint lies in memory
+  // and does not fit into one; so the other end has something to do while the second is made.
+  CheckpointChunker(uint64_t epoch, std::shared_ptr<CheckpointReader> reader, size_t chunk_bytes,
+                    size_t first_chunk_bytes = SIZE_MAX);
 
   // The next piece: in the reader's memory if it is in_place(), else in `buffer`, of at least chunk_bytes. Empty: that
   // was all, and Trailer() is due. Blocks in the reader.
@@ -49,6 +51,7 @@ class CheckpointChunker {
   const uint64_t epoch_;
   const std::shared_ptr<CheckpointReader> reader_;
   const size_t chunk_bytes_;
+  const size_t first_chunk_bytes_;
   RecordScanner scanner_;
   StreamDigest digest_;
   bool malformed_ = false;

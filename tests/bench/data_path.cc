@@ -22,6 +22,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/heap.h"
 #include "common/base/log.h"
+#include "common/base/mutex_checks.h"
 #include "common/base/unique_fd.h"
 #include "common/link/grpc_primary_link.h"
 #include "common/link/grpc_replication_service.h"
@@ -328,5 +329,6 @@ int Run() {
 
 int main() {
   romulus::KeepFreedMemory();  // As the agents do.
+  romulus::SkipMutexChecks();
   return romulus::Run();
 }
