@@ -46,8 +46,8 @@ using Mode = GuestTap::Mode;
 constexpr uint32_t kMark = 0x524f4d55;
 
 constexpr uint32_t kIsolation = 2;
-// Never reached: tells a successor that the guest was taken over.
-constexpr uint32_t kTranslation = 5;
+// Never reached: tells a successor that the guest was taken over. (5 was a filter of earlier agents, for another end.)
+constexpr uint32_t kTranslation = 6;
 
 // By hook and priority. The last one of a hook that takes or drops all stays while the others are exchanged, for a
 // successor: so it is never open. While a redirection is before it, it sees nothing.

@@ -674,7 +674,7 @@ TEST_F(DatagramTest, TheStandbyMayBeginWithPacketsThatHaveLeft) {
   EXPECT_THAT(Released(), IsEmpty());
   Standby(Udp("d"));
   EXPECT_THAT(Released(), ElementsAre(4));
-  Standby(Udp("c"));
+  Standby(Udp("d"));
   Primary(Udp("e"));
   EXPECT_THAT(Differences(), ElementsAre(DifferenceReason::kPacket)) << "not in the middle of a run";
 }
