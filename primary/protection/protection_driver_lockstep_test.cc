@@ -206,21 +206,21 @@ TEST_F(LockstepDriver, InputIsHeldFromTheRequestUntilTheGuestRunsAgain) {
   RunFrom(1);
   EXPECT_FALSE(network_->holds_input());
   scheduler_.Pass(absl::Seconds(10));
-  ASSERT_EQ(outside_.requested, 2);
+  ASSERT_EQ(session_.requested, 2);
   EXPECT_TRUE(network_->holds_input());
-  outside_.source->OnSuspended(2);
+  session_.source->OnSuspended(2);
   Says(2, {});
   EXPECT_TRUE(network_->holds_input());
   CheckpointSource::Captured captured;
   captured.epoch = 2;
-  outside_.source->OnCaptured(std::move(captured));
+  session_.source->OnCaptured(std::move(captured));
   EXPECT_FALSE(network_->holds_input());
 }
 
 TEST_F(LockstepDriver, InputIsReleasedWhereTheSourceEndsInTheMiddle) {
   Suspending2();
   EXPECT_TRUE(network_->holds_input());
-  outside_.source->OnEnded(absl::UnavailableError("the helper died"));
+  session_.source->OnEnded(absl::UnavailableError("the helper died"));
   EXPECT_FALSE(network_->holds_input());
 }
 
