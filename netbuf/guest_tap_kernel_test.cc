@@ -99,15 +99,20 @@ class GuestTapTest : public ::testing::Test {
   // Numbered frames that the network is still to get, written by the guest without pause while `change` runs.
   void SendWhile(const std::function<void()>& change, uint64_t* sent) {
     std::atomic<bool> stop = false;
+    std::atomic<uint64_t> count = 0;
     std::thread sender([&] {
-      while (!stop && *sent < 900) {
-        harness_.Send(0, ++*sent, 100);
+      while (!stop && count < 900) {
+        harness_.Send(0, count + 1, 100);
+        ++count;
         std::this_thread::yield();
       }
     });
+    // On a busy machine it may not have begun.
+    while (count < 3) std::this_thread::yield();
     change();
     stop = true;
     sender.join();
+    *sent = count;
   }
 
   // Of what a dead agent left.
@@ -311,7 +316,7 @@ TEST_F(GuestTapTest, WithNobodyToReadTheGuestIsMuteAndTheSuccessorTakesOver) {
   harness_.Send(0, 2, 100);
   EXPECT_THAT(harness_.TakeReceived(0), IsEmpty()) << "dropped, never let through";
   harness_.network().Write(ToTheGuest(0, 3));
-  EXPECT_THAT(TakeReceivedByGuest(0), ElementsAre(3)) << "what goes to the guest is its own affair";
+  EXPECT_THAT(TakeReceivedByGuest(0), IsEmpty()) << "nor does it get what nobody copied";
   EXPECT_THAT(Leftovers(), ElementsAre(Pair("vif7.0", Mode::kDivert)));
   EXPECT_THAT(Leftovers({"protections/q", "protections/p"}), IsEmpty());
 
@@ -360,7 +365,8 @@ TEST_F(GuestTapTest, AnIsolatedGuestStaysSoWithoutItsAgent) {
 
 // After each of Attach's requests, and of those of a change of mode.
 TEST_F(GuestTapTest, WhateverADeadOneLeftIsRepairedWithoutAGap) {
-  for (const char* left : {"ingress prio 1", "ingress prio 2", "ingress prio 3", "egress prio 1", "egress prio 5"}) {
+  for (const char* left :
+       {"ingress prio 1", "ingress prio 2", "ingress prio 3", "egress prio 1", "egress prio 3", "egress prio 4"}) {
     Attach(0, Mode::kDivert).reset();
     RunShell("tc filter del dev vif7.0 " + std::string(left));
     std::unique_ptr<GuestTap> successor = Attach(0, Mode::kDivert);
