@@ -106,25 +106,25 @@ void TapGuestTraffic::OnFrames(const Vif& vif, FrameDirection direction, std::ve
     return;
   }
   if (!holds_input_) return GiveToGuest(vif, std::move(frames));
+  if (held_input_.empty() || held_input_.back().first.name != vif.name) {
+    held_input_.emplace_back(vif, std::vector<romulus::GuestFrame>());
+  }
   for (romulus::GuestFrame& frame : frames) {
     const size_t bytes = frame.contents.size();
-    if (held_input_.size() == kHeldInputFrames || held_input_bytes_ + bytes > kHeldInputBytes) {
+    if (held_input_frames_ == kHeldInputFrames || held_input_bytes_ + bytes > kHeldInputBytes) {
       ++held_input_dropped_;
       continue;
     }
+    ++held_input_frames_;
     held_input_bytes_ += bytes;
-    held_input_.emplace_back(vif, std::move(frame));
+    held_input_.back().second.push_back(std::move(frame));
   }
 }
 
 void TapGuestTraffic::ReleaseInput() {
   holds_input_ = false;
-  held_input_bytes_ = 0;
-  for (auto& [vif, frame] : std::exchange(held_input_, {})) {
-    std::vector<romulus::GuestFrame> one;
-    one.push_back(std::move(frame));
-    GiveToGuest(vif, std::move(one));
-  }
+  held_input_frames_ = held_input_bytes_ = 0;
+  for (auto& [vif, frames] : std::exchange(held_input_, {})) GiveToGuest(vif, std::move(frames));
 }
 
 void TapGuestTraffic::GiveToGuest(const Vif& vif, std::vector<romulus::GuestFrame> frames) {

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -73,7 +72,9 @@ class TapGuestTraffic final : public GuestTraffic {
   uint64_t unwritten_ = 0;
   uint64_t input_unwritten_ = 0;
   bool holds_input_ = false;
-  std::deque<std::pair<Vif, romulus::GuestFrame>> held_input_;
+  // As it came; what came for one vif in a row is together.
+  std::vector<std::pair<Vif, std::vector<romulus::GuestFrame>>> held_input_;
+  size_t held_input_frames_ = 0;
   size_t held_input_bytes_ = 0;
   uint64_t held_input_dropped_ = 0;          // For want of room.
   const std::unique_ptr<VifFrames> frames_;  // Last: it calls the above.

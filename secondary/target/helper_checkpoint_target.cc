@@ -324,15 +324,7 @@ void HelperCheckpointTarget::OnExit(const HelperProcess::Result& result) {
     case Phase::kActive:
       // Of a guest that ran along; it goes on without its helper.
       if (!result.status.ok()) LogWarning(result.status.message());
-      if (until_it_goes_on_.has_value()) {
-        worker_.Post([this] {
-          const absl::Status status = guest_->Unfreeze();
-          PostToLoop([this, status] {
-            if (!status.ok()) LogError(status.message(), ": run it with 'xl unpause'");
-            FinishTakeOver();
-          });
-        });
-      }
+      if (until_it_goes_on_.has_value()) UnfreezeWithoutHelper();
       return;
     default:
       ROMULUS_CHECK(false);
@@ -381,15 +373,23 @@ void HelperCheckpointTarget::OnGuestStarted(absl::Status status, const Activatio
   if (along_ == Along::kRunning && frozen_) {
     until_it_goes_on_ = times;
     // Its helper may have died meanwhile.
-    if (helper_ == nullptr) return OnExit({});
+    if (helper_ == nullptr) return UnfreezeWithoutHelper();
     timer_ = loop_.After(options_.restore_timeout, [this] {
       helper_->Terminate(absl::DeadlineExceededError("the restore helper does not let the guest go on"));
     });
     return SendActivate();
   }
-  phase_ = Phase::kActive;
-  AnnounceAfter(kFirstRepeat);
-  observer_->OnActivated(absl::OkStatus(), times);
+  BecomeActive(times);
+}
+
+void HelperCheckpointTarget::UnfreezeWithoutHelper() {
+  worker_.Post([this] {
+    const absl::Status status = guest_->Unfreeze();
+    PostToLoop([this, status] {
+      if (!status.ok()) LogError(status.message(), ": run it with 'xl unpause'");
+      FinishTakeOver();
+    });
+  });
 }
 
 void HelperCheckpointTarget::FinishTakeOver() {
@@ -397,6 +397,10 @@ void HelperCheckpointTarget::FinishTakeOver() {
   if (phase_ != Phase::kStarting) return;
   loop_.Cancel(timer_);
   times.total = loop_.Now() - activation_began_;
+  BecomeActive(times);
+}
+
+void HelperCheckpointTarget::BecomeActive(const ActivationTimes& times) {
   phase_ = Phase::kActive;
   AnnounceAfter(kFirstRepeat);
   observer_->OnActivated(absl::OkStatus(), times);

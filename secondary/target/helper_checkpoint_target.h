@@ -79,7 +79,10 @@ class HelperCheckpointTarget final : public CheckpointTarget, private HelperProc
   void StartGuest(const helper::v1::Complete& complete);
   // The guest runs along, or is frozen: it becomes the guest.
   void TakeOverGuest();
+  // Of a frozen one: its vCPUs run.
   void FinishTakeOver();
+  void UnfreezeWithoutHelper();
+  void BecomeActive(const ActivationTimes& times);
   void SendActivate();
   void OnGuestStarted(absl::Status status, const ActivationTimes& times);
   void AnnounceAfter(absl::Duration delay);
