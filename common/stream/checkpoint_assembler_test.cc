@@ -228,6 +228,20 @@ TEST_F(CheckpointAssemblerTest, LargePiecesAreHeldWhereTheyLie) {
   EXPECT_EQ(holder.use_count(), 1);
 }
 
+TEST_F(CheckpointAssemblerTest, OfTheFirstCopyNothingIsHeld) {
+  SyntheticStream stream;
+  stream.Preamble();
+  for (int i = 0; i < 12; ++i) stream.PageData({{1, 0, "page"}});
+  const std::string bytes = stream.State("registers").EndCheckpoint().bytes();
+  ASSERT_GT(bytes.size(), CheckpointAssembler::kHeldBytesMin);
+  const auto holder = std::make_shared<const int>();
+  ASSERT_TRUE(assembler_.Add(1, 0, {absl::MakeConstSpan(bytes)}, [&](size_t) { return holder; }).ok());
+  const auto seeded = assembler_.Finish(Messages(1, bytes, bytes.size()).back().checkpoint_trailer());
+  ASSERT_TRUE(seeded.ok()) << seeded.status();
+  EXPECT_TRUE(sink_->bytes() + seeded->bytes.ToString() == bytes);
+  EXPECT_EQ(holder.use_count(), 1);
+}
+
 TEST_F(CheckpointAssemblerTest, EpochsComeInOrderWithoutGaps) {
   ExpectFailure(Feed(assembler_, Messages(2, Later("").bytes(), 100)).status(), absl::StatusCode::kInvalidArgument,
                 "checkpoint 2 out of order: expected 1");
