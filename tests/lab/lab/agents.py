@@ -24,19 +24,19 @@ def secondary(host, program="romulus-secondary"):
 
 
 class Agent:
-    """One agent process on a host. `control` has its gRPC stubs once it was started."""
+    """One agent process on a host. `control` has its gRPC stubs once it was started, with `arguments`."""
 
     def __init__(self, host, program, control_port, arguments):
         self.host = host
         self.program = program
         self.address = f"{host.address}:{control_port}"
-        self._arguments = [f"--control_address={self.address}", *arguments]
+        self.arguments = [f"--control_address={self.address}", *arguments]
         self.pid = None
         self.control = None
 
     def start(self, prefix=""):
         """Starts it, again too, and waits until it takes calls. `prefix`: a command that it is started by."""
-        line = " ".join([prefix, f"/opt/romulus/bin/{self.program}", *self._arguments])
+        line = " ".join([prefix, f"/opt/romulus/bin/{self.program}", *self.arguments])
         self.pid = self.host.start_daemon(self.program, line)
         self.connect()
 

@@ -60,28 +60,29 @@ class Romulus:
         # Patient, as the other two are: a machine that stands still for a moment is no lost link.
         settings = protected_pair.Settings(interval_ms=interval_ms, link_timeout_ms=10_000)
         self._pair = protected_pair.ProtectedPair(lab, built, settings)
+        # As the floor's: a line for each pause in a file, which is read when the time is over.
+        self._trace = epoch_trace.TraceFile(self._pair.primary,
+                                            f"/opt/romulus/log/{self.name}-{interval_ms}-{turn}.epochs")
 
     def start(self, watch):
         self._pair.start_agents()
         self._pair.create()
         self._pair.wait_protected()
         self._pair.wait_checkpoints(3)  # the first carries what changed while the whole memory was copied
-        self._trace = epoch_trace.EpochTrace(self._pair)
 
     def progress(self):
-        return len(self._trace.epochs)
+        return self._trace.count()
 
     def own(self, before, after):
         """By its own trace: what the pauses are made of, and what only it has, an output delay."""
-        if after <= before:
-            raise RuntimeError(f"Romulus committed no checkpoint; its trace: {self._trace.ended or 'goes on'}")
-        spreads = self._trace.spreads(before, after)
-        raw = [epoch.bytes for epoch in self._trace.epochs[before:after]]
-        return {"raw_bytes": round(sum(raw) / len(raw)), "trace": spreads,
+        epochs = self._trace.epochs()[before:after]
+        if not epochs:
+            raise RuntimeError("Romulus committed no checkpoint")
+        spreads = epoch_trace.spreads_of(epochs)
+        return {"raw_bytes": round(sum(epoch["bytes"] for epoch in epochs) / len(epochs)), "trace": spreads,
                 "output_delay_ms": {key: round(spreads["output_delay"][key], 1) for key in ("p50", "p99")}}
 
     def stop(self):
-        self._trace.stop()
         self._pair.delete()
         for agent in (self._pair.primary, self._pair.secondary):
             agent.stop()
