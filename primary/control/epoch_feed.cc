@@ -22,17 +22,25 @@ std::optional<WatchEpochsResponse> EpochFeed::Reader::Next(absl::Duration limit)
   return response;
 }
 
+void EpochFeed::Reader::Gather(absl::Duration time) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  ending_.wait_for(lock, absl::ToChronoMilliseconds(time), [this] { return ended_; });
+}
+
+void EpochFeed::Reader::End() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  ended_ = true;
+  changed_.notify_all();
+  ending_.notify_all();
+}
+
 bool EpochFeed::Reader::over() const {
   const std::lock_guard<std::mutex> lock(mutex_);
   return ended_ && waiting_.empty();
 }
 
 EpochFeed::~EpochFeed() {
-  for (const std::shared_ptr<Reader>& reader : Readers("")) {
-    const std::lock_guard<std::mutex> lock(reader->mutex_);
-    reader->ended_ = true;
-    reader->changed_.notify_all();
-  }
+  for (const std::shared_ptr<Reader>& reader : Readers("")) reader->End();
 }
 
 std::shared_ptr<EpochFeed::Reader> EpochFeed::Subscribe(const std::string& name) {
@@ -76,10 +84,7 @@ void EpochFeed::Publish(EpochTrace epoch) {
 
 void EpochFeed::End(const std::string& name) {
   for (const std::shared_ptr<Reader>& reader : Readers(name)) {
-    if (reader->name_ != name) continue;
-    const std::lock_guard<std::mutex> lock(reader->mutex_);
-    reader->ended_ = true;
-    reader->changed_.notify_all();
+    if (reader->name_ == name) reader->End();
   }
 }
 

@@ -28,6 +28,8 @@ class EpochFeed {
    public:
     // The oldest that waits, at the latest after `limit`; nullopt: none came.
     std::optional<control::v1::WatchEpochsResponse> Next(absl::Duration limit);
+    // Lets epochs gather for `time`, or until nothing will come any more; none of them wakes the caller.
+    void Gather(absl::Duration time);
     // Nothing will come any more, and nothing waits.
     bool over() const;
 
@@ -38,10 +40,13 @@ class EpochFeed {
     const std::string name_;  // Of the protection; empty: all.
     mutable std::mutex mutex_;
     std::condition_variable changed_;
+    std::condition_variable ending_;
     // Guarded by mutex_.
     std::deque<std::shared_ptr<const control::v1::EpochTrace>> waiting_;
     uint64_t missed_ = 0;
     bool ended_ = false;
+
+    void End();
   };
 
   ~EpochFeed();

@@ -4,6 +4,8 @@
 
 #include <thread>
 
+#include "absl/time/clock.h"
+
 namespace romulus {
 namespace {
 
@@ -89,6 +91,25 @@ TEST(EpochFeed, AWaitingReaderIsWoken) {
   publisher.join();
   std::thread ender([&feed] { feed.End(""); });
   EXPECT_FALSE(reader->Next(absl::InfiniteDuration()).has_value());
+  ender.join();
+}
+
+TEST(EpochFeed, WhatGathersWakesNobodyButTheEndDoes) {
+  EpochFeed feed;
+  const auto reader = feed.Subscribe("a");
+  std::thread publisher([&feed] {
+    feed.Publish(Epoch("a", 1));
+    feed.Publish(Epoch("a", 2));
+  });
+  const absl::Time begun = absl::Now();
+  reader->Gather(absl::Milliseconds(50));
+  EXPECT_GE(absl::Now() - begun, absl::Milliseconds(50));
+  publisher.join();
+  EXPECT_EQ(Next(*reader), "a 1");
+  EXPECT_EQ(Next(*reader), "a 2");
+  std::thread ender([&feed] { feed.End("a"); });
+  reader->Gather(absl::Hours(1));
+  EXPECT_EQ(Next(*reader), "over");
   ender.join();
 }
 

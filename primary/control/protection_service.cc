@@ -14,6 +14,8 @@ using control::v1::Protection;
 
 // How long a watcher that has gone away may keep its thread.
 constexpr absl::Duration kCancellationPoll = absl::Milliseconds(200);
+// Of epochs on their way to a reader: to send a few together costs the host hardly more than to send one.
+constexpr absl::Duration kEpochsGather = absl::Milliseconds(500);
 
 using Request = std::function<void(ProtectionRegistry::Answer)>;
 
@@ -120,8 +122,16 @@ grpc::Status ProtectionService::WatchEpochs(grpc::ServerContext* context,
   const Subscription reader = CallOnLoop<Subscription>(*loop_, [&] { return registry_->WatchEpochs(request->name()); });
   if (!reader.ok()) return ToGrpcStatus(reader.status());
   while (!context->IsCancelled() && !(*reader)->over()) {
-    const std::optional<control::v1::WatchEpochsResponse> epoch = (*reader)->Next(kCancellationPoll);
-    if (epoch.has_value() && !writer->Write(*epoch)) break;
+    std::optional<control::v1::WatchEpochsResponse> epoch = (*reader)->Next(kCancellationPoll);
+    if (!epoch.has_value()) continue;
+    while (epoch.has_value()) {
+      std::optional<control::v1::WatchEpochsResponse> next = (*reader)->Next(absl::ZeroDuration());
+      grpc::WriteOptions options;
+      if (next.has_value()) options.set_buffer_hint();
+      if (!writer->Write(*epoch, options)) return grpc::Status::OK;
+      epoch = std::move(next);
+    }
+    (*reader)->Gather(kEpochsGather);
   }
   return grpc::Status::OK;
 }
