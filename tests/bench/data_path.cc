@@ -1,13 +1,15 @@
 // The checkpoint data path on loopback: a staged checkpoint, from staging to its commit by the other side, against raw
-// TCP that carries the same bytes from the same memory. Everything is in this one process, both ends; so one is also
-// measured with the other's threads around. Run by tests/bench/run, which takes the JSON that this prints.
+// TCP that carries the same bytes from the same memory. The other side is a process of its own, as the agents are: gRPC
+// shares its polling, and malloc its memory, between all that is in one process. Both ways are measured with the other's
+// threads around. Run by tests/bench/run, which takes the JSON that this prints.
 
 #include <grpcpp/grpcpp.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -65,8 +67,6 @@ class Secondary final : public SessionAcceptor, public SecondaryLink::Observer {
   void OnCheckpoint(uint64_t epoch, CheckpointBytes, replication::v1::AfterCheckpoint) override { Commit(epoch); }
   void OnClosed(absl::Status) override {}
 
-  void Drop() { link_.reset(); }
-
  private:
   void Commit(uint64_t epoch) {
     replication::v1::SecondaryMessage commit;
@@ -76,19 +76,13 @@ class Secondary final : public SessionAcceptor, public SecondaryLink::Observer {
   std::unique_ptr<SecondaryLink> link_;
 };
 
-double Seconds(const timeval& time) { return time.tv_sec + time.tv_usec / 1e6; }
-
-double CpuSeconds() {
-  rusage used{};
-  getrusage(RUSAGE_SELF, &used);
-  return Seconds(used.ru_utime) + Seconds(used.ru_stime);
-}
-
-double Now() {
+double ReadClock(clockid_t clock) {
   timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
+  ROMULUS_CHECK(clock_gettime(clock, &now) == 0);
   return now.tv_sec + now.tv_nsec / 1e9;
 }
+
+double Now() { return ReadClock(CLOCK_MONOTONIC); }
 
 double Median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -128,24 +122,12 @@ class Path {
 // A session over the agents' link, seeded.
 class LinkPath final : public Path, private PrimaryLink::Observer {
  public:
-  explicit LinkPath(const Staged& checkpoint)
-      : checkpoint_(checkpoint),
-        secondary_loop_(*EventLoop::New()),
-        primary_loop_(*EventLoop::New()),
-        service_(secondary_loop_.get(), &secondary_, {}) {
-    int port = 0;
-    grpc::ServerBuilder builder;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-    GrpcReplicationService::Configure({}, &builder);
-    builder.RegisterService(&service_);
-    server_ = builder.BuildAndStart();
-    secondary_thread_ = std::thread([this] { secondary_loop_->Run(); });
-    primary_thread_ = std::thread([this] { primary_loop_->Run(); });
-
+  LinkPath(int port, const Staged& checkpoint) : checkpoint_(checkpoint), loop_(*EventLoop::New()) {
+    loop_thread_ = std::thread([this] { loop_->Run(); });
     GrpcPrimaryLink::Options options;
     options.address = absl::StrCat("127.0.0.1:", port);
-    link_ = std::make_unique<GrpcPrimaryLink>(primary_loop_.get(), options);
-    primary_loop_->Post([this] {
+    link_ = std::make_unique<GrpcPrimaryLink>(loop_.get(), options);
+    loop_->Post([this] {
       replication::v1::OpenSession open;
       open.set_protection("protections/bench");
       open.set_heartbeat_interval_ms(1000);
@@ -158,13 +140,9 @@ class LinkPath final : public Path, private PrimaryLink::Observer {
     Carry(std::make_shared<MemoryCheckpointReader>(Checkpoint(true, 16)));
   }
   ~LinkPath() override {
-    primary_loop_->Post([this] { link_.reset(); });
-    primary_loop_->Quit();
-    primary_thread_.join();
-    secondary_loop_->Post([this] { secondary_.Drop(); });
-    secondary_loop_->Quit();
-    secondary_thread_.join();
-    server_->Shutdown(std::chrono::system_clock::now());
+    loop_->Post([this] { link_.reset(); });
+    loop_->Quit();
+    loop_thread_.join();
   }
 
   double Send() override { return Carry(checkpoint_.reader()); }
@@ -173,7 +151,7 @@ class LinkPath final : public Path, private PrimaryLink::Observer {
   double Carry(std::shared_ptr<CheckpointReader> reader) {
     const uint64_t epoch = ++epoch_;
     double sent_at = 0;
-    primary_loop_->Post([this, epoch, reader = std::move(reader), &sent_at]() mutable {
+    loop_->Post([this, epoch, reader = std::move(reader), &sent_at]() mutable {
       sent_at = Now();
       link_->SendCheckpoint(epoch, std::move(reader), /*tell_when_sent=*/false, replication::v1::STANDBY_WAITS);
     });
@@ -198,13 +176,8 @@ class LinkPath final : public Path, private PrimaryLink::Observer {
   }
 
   const Staged& checkpoint_;
-  const std::unique_ptr<EventLoop> secondary_loop_;
-  const std::unique_ptr<EventLoop> primary_loop_;
-  Secondary secondary_;
-  GrpcReplicationService service_;
-  std::unique_ptr<grpc::Server> server_;
-  std::thread secondary_thread_;
-  std::thread primary_thread_;
+  const std::unique_ptr<EventLoop> loop_;
+  std::thread loop_thread_;
   std::unique_ptr<PrimaryLink> link_;
   uint64_t epoch_ = 0;
 
@@ -214,65 +187,166 @@ class LinkPath final : public Path, private PrimaryLink::Observer {
   double heard_at_ = 0;
 };
 
-// The other end reads into one small buffer, over and over, and answers each checkpoint with a byte: less than anything
-// that has the checkpoint in the end could do.
+void SendAll(int socket, absl::Span<const char> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t taken = send(socket, bytes.data(), bytes.size(), 0);
+    ROMULUS_CHECK(taken > 0);
+    bytes.remove_prefix(taken);
+  }
+}
+
+sockaddr_in Loopback(int port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(port);
+  return address;
+}
+
+// Bytes over a socket, behind their number, to a TcpServer.
 class TcpPath final : public Path {
  public:
-  explicit TcpPath(const Staged& checkpoint) : checkpoint_(checkpoint) {
-    const UniqueFd listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t length = sizeof(address);
-    auto* const any = reinterpret_cast<sockaddr*>(&address);
-    ROMULUS_CHECK(bind(listener.get(), any, length) == 0 && listen(listener.get(), 1) == 0);
-    ROMULUS_CHECK(getsockname(listener.get(), any, &length) == 0);
-    sender_.Reset(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    ROMULUS_CHECK(connect(sender_.get(), any, length) == 0);
-    receiver_.Reset(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    receiving_ = std::thread([this] { Receive(); });
-  }
-  ~TcpPath() override {
-    sender_.Reset();
-    receiving_.join();
+  TcpPath(int port, const Staged& checkpoint)
+      : checkpoint_(checkpoint), socket_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    const sockaddr_in address = Loopback(port);
+    ROMULUS_CHECK(connect(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0);
+    const uint64_t size = checkpoint_.bytes().size();
+    SendAll(socket_.get(), {reinterpret_cast<const char*>(&size), sizeof(size)});
   }
 
   double Send() override {
-    const absl::Span<const char> bytes = checkpoint_.bytes();
     const double begun = Now();
-    for (size_t sent = 0; sent < bytes.size();) {
-      const ssize_t taken = send(sender_.get(), bytes.data() + sent, bytes.size() - sent, 0);
-      ROMULUS_CHECK(taken > 0);
-      sent += taken;
-    }
+    SendAll(socket_.get(), checkpoint_.bytes());
     char committed = 0;
-    ROMULUS_CHECK(recv(sender_.get(), &committed, 1, 0) == 1);
+    ROMULUS_CHECK(recv(socket_.get(), &committed, 1, 0) == 1);
     return Now() - begun;
   }
 
  private:
-  void Receive() {
+  const Staged& checkpoint_;
+  const UniqueFd socket_;
+};
+
+// Reads into one small buffer, over and over, and answers each checkpoint with a byte: less than anything that has the
+// checkpoint in the end could do. A connection at a time, until the process ends.
+class TcpServer {
+ public:
+  TcpServer() : listener_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address = Loopback(0);
+    socklen_t length = sizeof(address);
+    auto* const any = reinterpret_cast<sockaddr*>(&address);
+    ROMULUS_CHECK(bind(listener_.get(), any, length) == 0 && listen(listener_.get(), 1) == 0);
+    ROMULUS_CHECK(getsockname(listener_.get(), any, &length) == 0);
+    port_ = ntohs(address.sin_port);
+    std::thread([this] {
+      while (true) Receive(UniqueFd(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)));
+    }).detach();
+  }
+  int port() const { return port_; }
+
+ private:
+  static void Receive(const UniqueFd& socket) {
+    uint64_t size = 0;
+    ROMULUS_CHECK(recv(socket.get(), &size, sizeof(size), MSG_WAITALL) == sizeof(size));
     std::vector<char> buffer(256 << 10);
     while (true) {
-      for (size_t left = checkpoint_.bytes().size(); left > 0;) {
-        const ssize_t got = recv(receiver_.get(), buffer.data(), std::min(buffer.size(), left), 0);
+      for (size_t left = size; left > 0;) {
+        const ssize_t got = recv(socket.get(), buffer.data(), std::min(buffer.size(), left), 0);
         if (got == 0) return;
         ROMULUS_CHECK(got > 0);
         left -= got;
       }
-      ROMULUS_CHECK(send(receiver_.get(), "c", 1, 0) == 1);
+      ROMULUS_CHECK(send(socket.get(), "c", 1, 0) == 1);
     }
   }
 
-  const Staged& checkpoint_;
-  UniqueFd sender_;
-  UniqueFd receiver_;
-  std::thread receiving_;
+  UniqueFd listener_;
+  int port_ = 0;
+};
+
+struct Ports {
+  int link = 0;
+  int tcp = 0;
+};
+
+// The other side's process. Says where it listens, and ends when nobody holds the other end of `alive` any more.
+[[noreturn]] void ServeOtherSide(int say, int alive) {
+  const std::unique_ptr<EventLoop> loop = *EventLoop::New();
+  Secondary secondary;
+  GrpcReplicationService service(loop.get(), &secondary, {});
+  Ports ports;
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &ports.link);
+  GrpcReplicationService::Configure({}, &builder);
+  builder.RegisterService(&service);
+  const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  std::thread([&] { loop->Run(); }).detach();
+  const TcpServer tcp;
+  ports.tcp = tcp.port();
+  ROMULUS_CHECK(write(say, &ports, sizeof(ports)) == sizeof(ports));
+  char none = 0;
+  ROMULUS_CHECK(read(alive, &none, 1) == 0);
+  _exit(0);  // What waits in it waits for ever.
+}
+
+// From here on this process and its threads run on one half of the processors that it has: each side has its own, as on
+// two hosts. The kernel would see that the two wake each other and put both on one, where neither goes on while the other
+// does.
+void TakeProcessors(bool first_half) {
+  cpu_set_t all;
+  ROMULUS_CHECK(sched_getaffinity(0, sizeof(all), &all) == 0);
+  const int count = CPU_COUNT(&all);
+  if (count < 2) return;
+  cpu_set_t half;
+  CPU_ZERO(&half);
+  for (int cpu = 0, seen = 0; seen < count; ++cpu) {
+    if (!CPU_ISSET(cpu, &all)) continue;
+    if ((seen++ < count / 2) == first_half) CPU_SET(cpu, &half);
+  }
+  ROMULUS_CHECK(sched_setaffinity(0, sizeof(half), &half) == 0);
+}
+
+// The process of the other side, while this lives.
+class OtherSide {
+ public:
+  // Before anything in this process has threads.
+  OtherSide() {
+    int says[2];
+    int alive[2];
+    ROMULUS_CHECK(pipe(says) == 0 && pipe(alive) == 0);
+    process_ = fork();
+    ROMULUS_CHECK(process_ >= 0);
+    if (process_ == 0) {
+      close(alive[1]);
+      TakeProcessors(/*first_half=*/false);
+      ServeOtherSide(says[1], alive[0]);
+    }
+    TakeProcessors(/*first_half=*/true);
+    close(says[1]);
+    close(alive[0]);
+    alive_.Reset(alive[1]);
+    const UniqueFd hears(says[0]);
+    ROMULUS_CHECK(read(hears.get(), &ports_, sizeof(ports_)) == sizeof(ports_));
+    ROMULUS_CHECK(clock_getcpuclockid(process_, &cpu_clock_) == 0);
+  }
+  ~OtherSide() {
+    alive_.Reset();
+    waitpid(process_, nullptr, 0);
+  }
+  const Ports& ports() const { return ports_; }
+  double CpuSeconds() const { return ReadClock(cpu_clock_); }
+
+ private:
+  pid_t process_;
+  UniqueFd alive_;
+  Ports ports_;
+  clockid_t cpu_clock_;
 };
 
 // In turns, so that whatever else the machine does meets both alike. The first round finds nothing warm, and is not
 // counted.
-void Measure(const std::vector<Path*>& paths, int rounds, std::vector<Cost>* costs) {
+void Measure(const OtherSide& other, const std::vector<Path*>& paths, int rounds, std::vector<Cost>* costs) {
+  const auto CpuSeconds = [&] { return ReadClock(CLOCK_PROCESS_CPUTIME_ID) + other.CpuSeconds(); };
   std::vector<std::vector<double>> seconds(paths.size());
   costs->assign(paths.size(), {});
   for (int round = 0; round <= rounds; ++round) {
@@ -299,16 +373,16 @@ double MemcpySeconds(const Staged& checkpoint) {
   return Median(seconds);
 }
 
-int Run() {
+int Run(const OtherSide& other) {
   const char* separator = "";
   printf("{");
   for (const int mib : {4, 64, 256}) {
     const Staged checkpoint(Checkpoint(false, mib * 256));
     const double mebibytes = static_cast<double>(checkpoint.bytes().size()) / (1 << 20);
-    LinkPath link_path(checkpoint);
-    TcpPath tcp_path(checkpoint);
+    LinkPath link_path(other.ports().link, checkpoint);
+    TcpPath tcp_path(other.ports().tcp, checkpoint);
     std::vector<Cost> costs;
-    Measure({&link_path, &tcp_path}, std::max(15, 512 / mib), &costs);
+    Measure(other, {&link_path, &tcp_path}, std::max(15, 512 / mib), &costs);
     const Cost link = costs[0];
     const Cost tcp = costs[1];
     printf(
@@ -330,5 +404,5 @@ int Run() {
 int main() {
   romulus::KeepFreedMemory();  // As the agents do.
   romulus::SkipMutexChecks();
-  return romulus::Run();
+  return romulus::Run(romulus::OtherSide());
 }
