@@ -10,9 +10,9 @@
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
 #include "common/agent/termination.h"
+#include "common/base/grpc_process.h"
 #include "common/base/heap.h"
 #include "common/base/log.h"
-#include "common/base/mutex_checks.h"
 #include "common/control/agent_backends.h"
 #include "common/control/host_service.h"
 #include "common/loop/event_loop.h"
@@ -80,7 +80,7 @@ absl::Status Run() {
 
 int main(int argc, char** argv) {
   romulus::KeepFreedMemory();
-  romulus::SkipMutexChecks();
+  romulus::PrepareGrpc();
   absl::SetProgramUsageMessage("replicates protected Xen guests of this host to secondary agents");
   absl::ParseCommandLine(argc, argv);
   const absl::Status status = romulus::Run();

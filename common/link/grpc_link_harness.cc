@@ -90,20 +90,22 @@ class Stranger final : public ReplicationService::Service {
 struct GrpcLinkHarness::Host {
   ~Host() {
     proxy.reset();
-    server->Shutdown(std::chrono::system_clock::now());
+    if (stranger_server != nullptr) stranger_server->Shutdown(std::chrono::system_clock::now());
   }
-  void Start(grpc::ServerBuilder* builder) {
+  // `start`: with a builder that has an address, starts a server.
+  void Start(const std::function<bool(grpc::ServerBuilder*)>& start) {
     int port = 0;
-    builder->AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-    server = builder->BuildAndStart();
-    ROMULUS_CHECK(server != nullptr);
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+    ROMULUS_CHECK(start(&builder));
     address = absl::StrCat("127.0.0.1:", port);
     proxy = std::make_unique<LoopbackProxy>(port);
   }
   std::string proxied_address() const { return absl::StrCat("127.0.0.1:", proxy->port()); }
 
-  std::unique_ptr<grpc::Service> service;
-  std::unique_ptr<grpc::Server> server;
+  std::unique_ptr<GrpcReplicationService> replication;
+  std::unique_ptr<grpc::Service> stranger;
+  std::unique_ptr<grpc::Server> stranger_server;
   std::unique_ptr<LoopbackProxy> proxy;
   std::string address;
 };
@@ -118,12 +120,8 @@ std::unique_ptr<GrpcLinkHarness::Host> GrpcLinkHarness::NewHost(EventLoop* loop,
   options.chunk_bytes_max = options_.encoding_pool == nullptr ? kChunkBytes : kEncodedChunkBytes;
   options.raw_only = options_.raw_only;
   options.before_decode_for_test = options_.before_decode;
-  auto service = std::make_unique<GrpcReplicationService>(loop, acceptor, options);
-  grpc::ServerBuilder builder;
-  GrpcReplicationService::Configure(options, &builder);
-  builder.RegisterService(service.get());
-  host->service = std::move(service);
-  host->Start(&builder);
+  host->replication = std::make_unique<GrpcReplicationService>(loop, acceptor, options);
+  host->Start([&](grpc::ServerBuilder* builder) { return host->replication->Start(builder); });
   return host;
 }
 
@@ -136,11 +134,12 @@ void GrpcLinkHarness::StopListening() { host_.reset(); }
 
 void GrpcLinkHarness::ListenAsStranger(std::vector<SecondaryMessage> messages) {
   host_ = std::make_unique<Host>();
-  auto service = std::make_unique<Stranger>(std::move(messages));
-  grpc::ServerBuilder builder;
-  builder.RegisterService(service.get());
-  host_->service = std::move(service);
-  host_->Start(&builder);
+  host_->stranger = std::make_unique<Stranger>(std::move(messages));
+  host_->Start([&](grpc::ServerBuilder* builder) {
+    builder->RegisterService(host_->stranger.get());
+    host_->stranger_server = builder->BuildAndStart();
+    return host_->stranger_server != nullptr;
+  });
   address_ = host_->proxied_address();
 }
 

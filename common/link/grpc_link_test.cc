@@ -222,14 +222,11 @@ class GrpcLinkTest : public testing::Test, public SessionAcceptor {
     grpc::ServerBuilder builder;
     int port = 0;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-    GrpcReplicationService::Configure(options, &builder);
-    builder.RegisterService(service_.get());
-    server_ = builder.BuildAndStart();
-    ASSERT_NE(server_, nullptr);
+    ASSERT_TRUE(service_->Start(&builder));
     address_ = absl::StrCat("127.0.0.1:", port);
   }
   void StopServer() {
-    if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now());
+    if (service_ != nullptr) service_->Shutdown();
   }
 
   // Runs the loop until `condition`.
@@ -302,7 +299,6 @@ class GrpcLinkTest : public testing::Test, public SessionAcceptor {
 
   std::unique_ptr<PumpedScheduler> loop_;
   std::unique_ptr<GrpcReplicationService> service_;
-  std::unique_ptr<grpc::Server> server_;
   std::string address_;
   std::shared_ptr<CheckpointSink> sink_;
   std::vector<std::unique_ptr<SecondaryObserver>> sessions_;
@@ -666,6 +662,15 @@ TEST_F(GrpcLinkTest, AnOversizeMessageIsRefusedToItsSender) {
       << status.error_code() << status.error_message();
   Until([&] { return !sessions_[0]->closed.empty(); });
   EXPECT_EQ(sessions_[0]->closed[0].code(), absl::StatusCode::kUnavailable);
+}
+
+TEST_F(GrpcLinkTest, AnAddressThatIsTakenIsNotServed) {
+  StartServer();
+  GrpcReplicationService second(loop_.get(), this, {});
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(address_, grpc::InsecureServerCredentials());
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  EXPECT_FALSE(second.Start(&builder));
 }
 
 TEST_F(GrpcLinkTest, AHalfClosedStreamIsEnded) {

@@ -6,19 +6,6 @@
 #include "absl/strings/str_cat.h"
 
 namespace romulus {
-namespace {
-
-using Reactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
-
-class Refusal final : public Reactor {
- public:
-  explicit Refusal(grpc::Status status) { Finish(std::move(status)); }
-
- private:
-  void OnDone() override { delete this; }
-};
-
-}  // namespace
 
 GrpcReplicationService::GrpcReplicationService(Scheduler* scheduler, SessionAcceptor* acceptor, Options options)
     : scheduler_(scheduler),
@@ -27,6 +14,8 @@ GrpcReplicationService::GrpcReplicationService(Scheduler* scheduler, SessionAcce
       watch_([this](absl::Duration now) { return Tick(now); }) {}
 
 GrpcReplicationService::~GrpcReplicationService() {
+  Shutdown();
+  if (serving_.joinable()) serving_.join();
   std::vector<std::shared_ptr<SecondarySession>> sessions;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -36,10 +25,10 @@ GrpcReplicationService::~GrpcReplicationService() {
   for (const std::shared_ptr<SecondarySession>& session : sessions) session->Join();
 }
 
-void GrpcReplicationService::Configure(const Options& options, grpc::ServerBuilder* builder) {
+bool GrpcReplicationService::Start(grpc::ServerBuilder* builder) {
   // Besides a chunk's payload: OpenSession with a domain's libxl-json.
   constexpr int kMessageOverhead = 256 << 10;
-  const int message_bytes_max = static_cast<int>(options.chunk_bytes_max) + kMessageOverhead;
+  const int message_bytes_max = static_cast<int>(options_.chunk_bytes_max) + kMessageOverhead;
   builder->SetMaxReceiveMessageSize(message_bytes_max);
   // A message's bytes in as few frames as the window allows. In frames of 16 KiB, the default, each is cut into slices
   // of that size: none would be large enough to be kept where it lies (CheckpointAssembler::kHeldBytesMin).
@@ -49,33 +38,71 @@ void GrpcReplicationService::Configure(const Options& options, grpc::ServerBuild
   // here. Larger windows (a stream's look-ahead of 4 MiB; BDP probing, which saves two thirds of the system calls) let
   // megabytes wait in the sockets, where the copies miss the caches: measured, 30% to 50% more processor time.
   builder->AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.sessions_max);
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options_.sessions_max);
   // Connections that carry no session, or whose host has vanished (sessions have heartbeats of their own).
   builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, 60'000);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 60'000);
+  builder->RegisterService(&service_);
+  queue_ = builder->AddCompletionQueue();
+  server_ = builder->BuildAndStart();
+  if (server_ == nullptr) return false;
+  AwaitCall();
+  serving_ = std::thread([this] { Serve(); });
+  return true;
 }
 
-Reactor* GrpcReplicationService::Replicate(grpc::CallbackServerContext* context) {
-  std::shared_ptr<SecondarySession> session;
+void GrpcReplicationService::Shutdown() {
+  if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now());
+}
+
+void GrpcReplicationService::Serve() {
+  void* next = nullptr;
+  bool ok = false;
+  while (queue_->Next(&next, &ok)) {
+    const SecondarySession::Tag tag = *static_cast<SecondarySession::Tag*>(next);
+    if (tag.operation != SecondarySession::Operation::kAccept) {
+      calls_ -= tag.session->OnDone(tag.operation, ok);
+    } else if (ok) {
+      TakeCall();
+    } else {
+      awaited_.reset();  // The server has been shut down.
+    }
+    if (awaited_ == nullptr && calls_ == 0) queue_->Shutdown();
+  }
+}
+
+void GrpcReplicationService::AwaitCall() {
+  SecondarySession::Host* const host = this;
+  awaited_ = std::make_shared<SecondarySession>(
+      scheduler_, acceptor_, host,
+      SecondarySession::Options{options_.chunk_bytes_max, pool_, options_.open_timeout, options_.page_cache_bytes_max,
+                                options_.raw_only, options_.before_decode_for_test});
+  service_.RequestReplicate(awaited_->context(), awaited_->stream(), queue_.get(), queue_.get(),
+                            awaited_->tag_of(SecondarySession::Operation::kAccept));
+}
+
+void GrpcReplicationService::TakeCall() {
+  const std::shared_ptr<SecondarySession> session = std::move(awaited_);
+  AwaitCall();
+  ++calls_;
+  int64_t others = 0;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (sessions_.size() >= static_cast<size_t>(options_.sessions_max)) {
-      return new Refusal(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED,
-                                      absl::StrCat("this secondary has ", sessions_.size(),
-                                                   " sessions, which is all that it takes; try again later")));
-    }
-    SecondarySession::Host* const host = this;
-    session = std::make_shared<SecondarySession>(
-        scheduler_, acceptor_, host,
-        SecondarySession::Options{options_.chunk_bytes_max, pool_, options_.open_timeout, options_.page_cache_bytes_max,
-                                  options_.raw_only, options_.before_decode_for_test},
-        context);
+    others = std::count_if(sessions_.begin(), sessions_.end(), [](const auto& each) { return !each->refused(); });
+  }
+  if (others >= options_.sessions_max) {
+    session->Refuse(grpc::Status(
+        grpc::StatusCode::RESOURCE_EXHAUSTED,
+        absl::StrCat("this secondary has ", others, " sessions, which is all that it takes; try again later")));
+  } else {
+    session->Begin();
+  }
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
     sessions_.push_back(session);
   }
-  session->Begin();
   watch_.Kick();
-  return session.get();
 }
 
 absl::Status GrpcReplicationService::Admit(const std::string& protection) {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "common/link/secondary_session.h"
@@ -18,12 +19,11 @@
 
 namespace romulus {
 
-// Takes Replicate calls and hands each, once its OpenSession has come, to the acceptor on the scheduler's thread.
-// A session costs a thread and a chunk from OpenSession on; how many there can be, and for how long one may stay
-// without OpenSession, is bounded: what is too much is refused with RESOURCE_EXHAUSTED.
-class GrpcReplicationService final : public replication::v1::ReplicationService::WithRawCallbackMethod_Replicate<
-                                         replication::v1::ReplicationService::Service>,
-                                     private SecondarySession::Host {
+// Takes Replicate calls, with a server of its own, and hands each, once its OpenSession has come, to the acceptor on
+// the scheduler's thread. A session costs a thread and a chunk from OpenSession on; how many there can be, and for how
+// long one may stay without OpenSession, is bounded: what is too much is refused with RESOURCE_EXHAUSTED. One thread
+// does all of gRPC's work for all sessions: it reads, writes what a full socket has left over, and blocks nowhere else.
+class GrpcReplicationService final : private SecondarySession::Host {
  public:
   struct Options {
     int sessions_max = 64;
@@ -41,16 +41,24 @@ class GrpcReplicationService final : public replication::v1::ReplicationService:
 
   // Scheduler and acceptor outlive the service. Sessions reach the acceptor from the server's start on.
   GrpcReplicationService(Scheduler* scheduler, SessionAcceptor* acceptor, Options options);
-  // After the server's Shutdown. Waits for the sessions' threads: no seed sink may block any more.
-  ~GrpcReplicationService() override;
+  // Shuts down, and waits for the sessions' threads: no seed sink may block any more.
+  ~GrpcReplicationService();
 
-  // Bounds for the server that this service is registered with: message size, buffers, dead and idle connections.
-  static void Configure(const Options& options, grpc::ServerBuilder* builder);
-
-  // Messages as bytes: received_message.h, message_bytes.h.
-  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Replicate(grpc::CallbackServerContext* context) override;
+  // Starts the server: with the addresses of `builder`, and with bounds on message size, buffers, dead and idle
+  // connections. False: gRPC has logged why it does not start. Once.
+  bool Start(grpc::ServerBuilder* builder);
+  // Takes no calls any more, and ends the sessions. May be called again.
+  void Shutdown();
 
  private:
+  // Messages as bytes: received_message.h, message_bytes.h.
+  using Service =
+      replication::v1::ReplicationService::WithRawMethod_Replicate<replication::v1::ReplicationService::Service>;
+
+  // The serving thread: all that works for gRPC here, for all sessions.
+  void Serve();
+  void AwaitCall();
+  void TakeCall();
   absl::Status Admit(const std::string& protection) override;
   void Wake() override;
   absl::Duration Tick(absl::Duration now);
@@ -62,6 +70,13 @@ class GrpcReplicationService final : public replication::v1::ReplicationService:
   std::mutex mutex_;
   std::vector<std::shared_ptr<SecondarySession>> sessions_;  // Guarded by mutex_.
   WatchThread watch_;
+  Service service_;
+  std::unique_ptr<grpc::ServerCompletionQueue> queue_;
+  std::unique_ptr<grpc::Server> server_;  // Before the queue is empty it may not go.
+  // The serving thread's own:
+  std::shared_ptr<SecondarySession> awaited_;  // For the next call; null once there will be none.
+  int calls_ = 0;                              // That gRPC is not done with.
+  std::thread serving_;
 };
 
 }  // namespace romulus

@@ -36,6 +36,12 @@ std::shared_ptr<grpc::Channel> NewChannel(const GrpcPrimaryLink::Options& option
       arguments);
 }
 
+gpr_timespec Deadline(absl::Duration at) {
+  if (at == absl::InfiniteDuration()) return gpr_inf_future(GPR_CLOCK_MONOTONIC);
+  const timespec time = absl::ToTimespec(at);
+  return {time.tv_sec, static_cast<int32_t>(time.tv_nsec), GPR_CLOCK_MONOTONIC};
+}
+
 }  // namespace
 
 PrimarySession::PrimarySession(Scheduler* scheduler, GrpcPrimaryLink::Options options, uint64_t generation,
@@ -69,15 +75,39 @@ void PrimarySession::Start(const OpenSession& open_session) {
   outgoing_.PushControl(ToBytes(open));
 
   stub_ = std::make_unique<Stub>(NewChannel(options_));
-  stub_->PrepareBidiStreamingCall(&context_, kReplicateMethod, {}, this);
-  self_ = shared_from_this();
-  AddHold();
-  hold_ = true;
+  call_ = stub_->PrepareCall(&context_, kReplicateMethod, &queue_);
+  // The metadata go with the first message, which is there already: no operation of their own, and no tag.
+  context_.set_initial_metadata_corked(true);
+  call_->StartCall(nullptr);
+  open_ = true;
   ReadLocked();
   WriteLocked();
-  StartCall();
   sender_ = std::thread([this] { SendCheckpoints(); });
-  watch_ = std::make_unique<WatchThread>([this](absl::Duration now) { return Tick(now); });
+  serving_ = std::thread([this] { Serve(); });
+}
+
+void PrimarySession::Serve() {
+  absl::Duration next_tick = absl::ZeroDuration();
+  while (true) {
+    // Looked at in each round: a queue that always has an event never gets to its deadline.
+    if (const absl::Duration now = LinkNow(); now >= next_tick) next_tick = Tick(now);
+    void* tag = nullptr;
+    bool ok = false;
+    const grpc::CompletionQueue::NextStatus next = queue_.AsyncNext(&tag, &ok, Deadline(next_tick));
+    if (next == grpc::CompletionQueue::SHUTDOWN) return;
+    if (next == grpc::CompletionQueue::TIMEOUT) continue;
+    switch (static_cast<Operation>(reinterpret_cast<intptr_t>(tag))) {
+      case Operation::kRead:
+        OnReadDone(ok);
+        break;
+      case Operation::kWrite:
+        OnWriteDone(ok);
+        break;
+      case Operation::kFinish:
+        OnFinished();
+        break;
+    }
+  }
 }
 
 void PrimarySession::Send(PrimaryMessage message) {
@@ -129,8 +159,9 @@ void PrimarySession::Abandon() {
     const std::lock_guard<std::mutex> lock(mutex_);
     CloseLocked(absl::CancelledError("the session was abandoned on this host"));
   }
-  watch_.reset();
   if (sender_.joinable()) sender_.join();
+  // gRPC gives up what is outstanding of a cancelled call without waiting for anybody.
+  if (serving_.joinable()) serving_.join();
 }
 
 uint64_t PrimarySession::sent_bytes() const {
@@ -155,8 +186,8 @@ void PrimarySession::OnReadDone(bool ok) {
   reading_ = false;
   if (closed_) return;
   if (!ok) {
-    // The call has ended; OnDone brings why.
-    ReleaseHoldLocked();
+    // The call has ended; its status says why.
+    FinishLocked();
     return;
   }
   ReceiveLocked();
@@ -274,7 +305,7 @@ void PrimarySession::OnWriteDone(bool ok) {
       });
     }
   }
-  // If not ok, the call is over: OnReadDone and OnDone follow.
+  // If not ok, the call is over: OnReadDone and OnFinished follow.
   if (ok) WriteLocked();
   lock.unlock();
   // Only a sender that waits for room. Woken for nothing, or to wait for the lock, it would cost every small checkpoint
@@ -282,16 +313,13 @@ void PrimarySession::OnWriteDone(bool ok) {
   if (!had_room) changed_.notify_all();
 }
 
-void PrimarySession::OnDone(const grpc::Status& status) {
-  std::shared_ptr<PrimarySession> self;
+void PrimarySession::OnFinished() {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    self = std::move(self_);
-    CloseLocked(Explain(status));
+    CloseLocked(Explain(call_status_));
   }
-  // This object may go with `self`, and with it the process's last channel, which ends gRPC's callback threads: on one
-  // of them (here) it would free the completion queue under its own feet ("assertion failed: prior > 0", gRPC 1.51).
-  std::thread([self = std::move(self)]() mutable { self.reset(); }).detach();
+  // What is still outstanding comes first.
+  queue_.Shutdown();
 }
 
 absl::Duration PrimarySession::Tick(absl::Duration now) {
@@ -417,7 +445,7 @@ void PrimarySession::CloseLocked(absl::Status status) {
   for (const Checkpoint& checkpoint : checkpoints_) checkpoint.reader->Cancel();
   changed_.notify_all();
   context_.TryCancel();
-  ReleaseHoldLocked();
+  FinishLocked();
 }
 
 void PrimarySession::PostLocked(std::function<void(PrimaryLink::Observer*)> call) {
@@ -426,7 +454,7 @@ void PrimarySession::PostLocked(std::function<void(PrimaryLink::Observer*)> call
 }
 
 void PrimarySession::ReadLocked() {
-  if (closed_ || !hold_) return;
+  if (closed_ || !open_) return;
   if (undelivered_ >= kUndeliveredMax) {
     monitor_->OnBlocked(LinkNow());
     return;
@@ -434,17 +462,16 @@ void PrimarySession::ReadLocked() {
   if (reading_) return;
   monitor_->OnReady(LinkNow());
   reading_ = true;
-  StartRead(&incoming_);
+  call_->Read(&incoming_, TagOf(Operation::kRead));
 }
 
 void PrimarySession::WriteLocked() {
-  if (closed_ || !hold_) return;
-  if (const grpc::ByteBuffer* message = outgoing_.StartNext()) StartWrite(message);
+  if (closed_ || !open_) return;
+  if (const grpc::ByteBuffer* message = outgoing_.StartNext()) call_->Write(*message, TagOf(Operation::kWrite));
 }
 
-void PrimarySession::ReleaseHoldLocked() {
-  if (!std::exchange(hold_, false)) return;
-  RemoveHold();
+void PrimarySession::FinishLocked() {
+  if (std::exchange(open_, false)) call_->Finish(&call_status_, TagOf(Operation::kFinish));
 }
 
 absl::Status PrimarySession::Explain(const grpc::Status& status) const {

@@ -26,15 +26,15 @@
 
 namespace romulus {
 
-// The gRPC call behind a GrpcPrimaryLink. It lives until gRPC is done with it, which may be after the link has gone;
-// nothing reaches the observer or the scheduler once the link has let go (Abandon).
-// gRPC's reactions come on its own threads and never block here; mutex_ guards everything that is not const.
-class PrimarySession final : public grpc::ClientBidiReactor<grpc::ByteBuffer, replication::v1::SecondaryMessage>,
-                             public std::enable_shared_from_this<PrimarySession> {
+// The gRPC call behind a GrpcPrimaryLink. Nothing reaches the observer or the scheduler once the link has let go
+// (Abandon), and gRPC is done with it by then. It has a completion queue of its own, and one thread (Serve) that is all
+// that works for gRPC here: it reads, writes what a full socket has left over, beats and watches for silence. It never
+// blocks elsewhere. mutex_ guards everything that is not const.
+class PrimarySession final : public std::enable_shared_from_this<PrimarySession> {
  public:
   PrimarySession(Scheduler* scheduler, GrpcPrimaryLink::Options options, uint64_t generation,
                  PrimaryLink::Observer* observer);
-  ~PrimarySession() override = default;
+  ~PrimarySession() = default;
 
   // From the scheduler's thread:
   void Start(const replication::v1::OpenSession& open_session);
@@ -67,10 +67,16 @@ class PrimarySession final : public grpc::ClientBidiReactor<grpc::ByteBuffer, re
   // More than this many messages that the observer has not taken: no further one is read.
   static constexpr int kUndeliveredMax = 64;
 
-  void OnReadDone(bool ok) override;
-  void OnWriteDone(bool ok) override;
-  void OnDone(const grpc::Status& status) override;
+  // The operations that a call can have outstanding, one of each; their tags in the completion queue.
+  enum class Operation : intptr_t { kRead, kWrite, kFinish };
 
+  static void* TagOf(Operation operation) { return reinterpret_cast<void*>(static_cast<intptr_t>(operation)); }
+
+  // The serving thread.
+  void Serve();
+  void OnReadDone(bool ok);
+  void OnWriteDone(bool ok);
+  void OnFinished();
   absl::Duration Tick(absl::Duration now);
   void SendCheckpoints();
   // Returns early when the session is closed or the checkpoint is to be sent again.
@@ -85,7 +91,7 @@ class PrimarySession final : public grpc::ClientBidiReactor<grpc::ByteBuffer, re
   void PostLocked(std::function<void(PrimaryLink::Observer*)> call);
   void ReadLocked();
   void WriteLocked();
-  void ReleaseHoldLocked();
+  void FinishLocked();
   absl::Status CheckTimesLocked(absl::Duration now);
   absl::Status Explain(const grpc::Status& status) const;
 
@@ -96,15 +102,17 @@ class PrimarySession final : public grpc::ClientBidiReactor<grpc::ByteBuffer, re
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
+  grpc::CompletionQueue queue_;
   std::unique_ptr<Stub> stub_;
   grpc::ClientContext context_;
-  std::shared_ptr<PrimarySession> self_;  // While gRPC knows this object.
+  std::unique_ptr<grpc::ClientAsyncReaderWriter<grpc::ByteBuffer, replication::v1::SecondaryMessage>> call_;
+  grpc::Status call_status_;  // gRPC's until the call is finished.
   std::optional<LinkMonitor> monitor_;
   absl::Duration opened_at_;
   bool closed_ = false;               // OnClosed was posted, or the link has gone.
   std::atomic<bool> stopped_{false};  // closed_, for who may not wait for mutex_.
   bool reading_ = false;              // A read is outstanding.
-  bool hold_ = false;                 // gRPC waits for us before OnDone.
+  bool open_ = false;                 // Reads and writes may be started: from Start until Finish was.
   bool heard_ = false;                // Anything from the peer.
   bool accepted_ = false;             // SessionAccepted came.
   int undelivered_ = 0;
@@ -125,7 +133,7 @@ class PrimarySession final : public grpc::ClientBidiReactor<grpc::ByteBuffer, re
   uint32_t chunk_bytes_;
   uint64_t sent_bytes_ = 0;
   std::thread sender_;
-  std::unique_ptr<WatchThread> watch_;
+  std::thread serving_;
 };
 
 }  // namespace romulus

@@ -36,15 +36,20 @@ absl::Status CheckOpen(const PrimaryMessage& first) {
 
 }  // namespace
 
-SecondarySession::SecondarySession(Scheduler* scheduler, SessionAcceptor* acceptor, Host* host, Options options,
-                                   grpc::CallbackServerContext* context)
+SecondarySession::SecondarySession(Scheduler* scheduler, SessionAcceptor* acceptor, Host* host, Options options)
     : scheduler_(scheduler),
       acceptor_(acceptor),
       host_(host),
       options_(options),
+      tags_{{this, Operation::kAccept},
+            {this, Operation::kRead},
+            {this, Operation::kWrite},
+            {this, Operation::kFinish},
+            {this, Operation::kCall}},
       observer_(std::make_shared<ObserverSlot<SecondaryLink::Observer>>()),
-      context_(context),
-      begun_at_(LinkNow()) {}
+      begun_at_(LinkNow()) {
+  context_.AsyncNotifyWhenDone(tag_of(Operation::kCall));
+}
 
 SecondarySession::~SecondarySession() { ROMULUS_CHECK(!receiver_.joinable()); }
 
@@ -54,17 +59,60 @@ void SecondarySession::Join() {
 
 void SecondarySession::Begin() {
   const std::lock_guard<std::mutex> lock(mutex_);
+  ++outstanding_;  // The call itself.
+  begun_at_ = LinkNow();
   ReadLocked();
+}
+
+void SecondarySession::Refuse(const grpc::Status& status) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  outstanding_ += 2;  // The call itself, and its end.
+  refused_ = true;
+  closed_ = true;
+  closed_at_ = LinkNow();
+  finishing_ = true;
+  stream_.Finish(status, tag_of(Operation::kFinish));
+}
+
+bool SecondarySession::refused() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return refused_;
+}
+
+bool SecondarySession::OnDone(Operation operation, bool ok) {
+  // The host may let go of this object as soon as it has ended.
+  const std::shared_ptr<SecondarySession> self = shared_from_this();
+  switch (operation) {
+    case Operation::kRead:
+      OnReadDone(ok);
+      break;
+    case Operation::kWrite:
+      OnWriteDone(ok);
+      break;
+    case Operation::kCall:
+      OnCallOver();
+      break;
+    case Operation::kAccept:
+    case Operation::kFinish:
+      break;
+  }
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (--outstanding_ > 0) return false;
+    ended_ = true;
+  }
+  host_->Wake();
+  return true;
 }
 
 absl::Duration SecondarySession::Tick(absl::Duration now) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (context_ == nullptr) return absl::InfiniteDuration();
+  if (ended_) return absl::InfiniteDuration();
   if (closed_) {
     if (now < closed_at_ + kFlushTimeout) return closed_at_ + kFlushTimeout;
     // The peer does not read: the write in flight fails, and the call finishes.
     outgoing_.Drop();
-    context_->TryCancel();
+    context_.TryCancel();
     return absl::InfiniteDuration();
   }
   if (!opened_) {
@@ -91,7 +139,7 @@ absl::Duration SecondarySession::Tick(absl::Duration now) {
 
 bool SecondarySession::Finished() const {
   const std::lock_guard<std::mutex> lock(mutex_);
-  return context_ == nullptr && receiver_ended_;
+  return ended_ && receiver_ended_;
 }
 
 std::string SecondarySession::open_protection() const {
@@ -397,22 +445,13 @@ void SecondarySession::OnWriteDone(bool ok) {
   ProceedLocked();
 }
 
-void SecondarySession::OnCancel() {
+void SecondarySession::OnCallOver() {
   const std::lock_guard<std::mutex> lock(mutex_);
   outgoing_.Drop();
   const absl::Status gone =
       absl::UnavailableError(absl::StrCat("the primary of ", protection_, " ended the session or is gone"));
   CloseLocked(gone, gone);
-}
-
-void SecondarySession::OnDone() {
-  // The host may let go of this object as soon as context_ is null.
-  const std::shared_ptr<SecondarySession> self = shared_from_this();
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    context_ = nullptr;
-  }
-  host_->Wake();
+  ProceedLocked();
 }
 
 void SecondarySession::CloseLocked(absl::Status to_primary, absl::Status to_observer) {
@@ -439,16 +478,19 @@ void SecondarySession::ReadLocked() {
   }
   if (monitor_.has_value()) monitor_->OnReady(LinkNow());
   reading_ = true;
-  StartRead(&incoming_);
+  ++outstanding_;
+  stream_.Read(&incoming_, tag_of(Operation::kRead));
 }
 
 void SecondarySession::ProceedLocked() {
-  if (finishing_ || context_ == nullptr) return;
+  if (finishing_) return;
   if (const grpc::ByteBuffer* message = outgoing_.StartNext()) {
-    StartWrite(message);
+    ++outstanding_;
+    stream_.Write(*message, tag_of(Operation::kWrite));
   } else if (closed_ && !outgoing_.in_flight()) {
     finishing_ = true;
-    Finish(finish_status_);
+    ++outstanding_;
+    stream_.Finish(finish_status_, tag_of(Operation::kFinish));
   }
 }
 

@@ -29,11 +29,19 @@
 namespace romulus {
 
 // One Replicate call on the secondary, from its acceptance until gRPC and the session's thread are both done with it.
-// gRPC's reactions come on its own threads and never block here; the receiver thread exists from OpenSession on;
-// mutex_ guards everything that is not const, except what is the receiver's own.
-class SecondarySession final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
-                               public std::enable_shared_from_this<SecondarySession> {
+// What gRPC has done comes through OnDone, on the thread that serves its completion queue, and never blocks here; the
+// receiver thread exists from OpenSession on; mutex_ guards everything that is not const, except what is the receiver's
+// own.
+class SecondarySession final : public std::enable_shared_from_this<SecondarySession> {
  public:
+  using Stream = grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>;
+  // What a call can have outstanding, one of each.
+  enum class Operation { kAccept, kRead, kWrite, kFinish, kCall };
+  // A tag in the completion queue.
+  struct Tag {
+    SecondarySession* session;
+    Operation operation;
+  };
   struct Options {
     uint32_t chunk_bytes_max = 0;
     // Where checkpoints are held.
@@ -50,19 +58,28 @@ class SecondarySession final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   class Host {
    public:
     virtual ~Host() = default;
-    // The session's first message is valid: may it go on? It counts already. On gRPC's thread.
+    // The session's first message is valid: may it go on? It counts already. From OnDone.
     virtual absl::Status Admit(const std::string& protection) = 0;
     // Calls Tick soon. Any thread.
     virtual void Wake() = 0;
   };
 
   // `host` and `scheduler` outlive gRPC's and the receiver thread's use of this object.
-  SecondarySession(Scheduler* scheduler, SessionAcceptor* acceptor, Host* host, Options options,
-                   grpc::CallbackServerContext* context);
-  ~SecondarySession() override;
+  SecondarySession(Scheduler* scheduler, SessionAcceptor* acceptor, Host* host, Options options);
+  ~SecondarySession();
 
-  // Begins to read; the object is owned by a shared_ptr by now.
+  // For the call to come, which tag_of(kAccept) announces.
+  grpc::ServerContext* context() { return &context_; }
+  Stream* stream() { return &stream_; }
+  void* tag_of(Operation operation) { return &tags_[static_cast<size_t>(operation)]; }
+
+  // The call has come. Begins to read; the object is owned by a shared_ptr by now.
   void Begin();
+  // The call has come, and is ended with `status`.
+  void Refuse(const grpc::Status& status);
+  bool refused() const;
+  // `operation`, not kAccept, is over. Returns whether it was the call's last. On the thread that serves the queue.
+  bool OnDone(Operation operation, bool ok);
   // From the host's watch thread; returns when to call again.
   absl::Duration Tick(absl::Duration now);
   // Neither gRPC nor the receiver thread uses this object any more.
@@ -91,10 +108,9 @@ class SecondarySession final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   // Messages that gRPC has given and the receiver has not taken yet: so many, it reads no more.
   static constexpr size_t kReceivedMax = 2;
 
-  void OnReadDone(bool ok) override;
-  void OnWriteDone(bool ok) override;
-  void OnCancel() override;
-  void OnDone() override;
+  void OnReadDone(bool ok);
+  void OnWriteDone(bool ok);
+  void OnCallOver();
 
   // The session's first message.
   void Open(const grpc::ByteBuffer& bytes);
@@ -120,11 +136,16 @@ class SecondarySession final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   SessionAcceptor* const acceptor_;
   Host* const host_;
   const Options options_;
+  Tag tags_[5];
   const std::shared_ptr<ObserverSlot<SecondaryLink::Observer>> observer_;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  grpc::CallbackServerContext* context_;  // Null once gRPC is done.
+  grpc::ServerContext context_;
+  Stream stream_{&context_};
+  int outstanding_ = 0;  // Operations.
+  bool ended_ = false;   // gRPC is done with this object.
+  bool refused_ = false;
   absl::Duration begun_at_;
   absl::Duration closed_at_;
   bool opened_ = false;

@@ -24,17 +24,12 @@ namespace {
 
 constexpr absl::Duration kWindDownLimit = absl::Seconds(45);
 
-absl::StatusOr<std::unique_ptr<grpc::Server>> StartReplicationServer(const std::string& address,
-                                                                     const GrpcReplicationService::Options& options,
-                                                                     GrpcReplicationService& service) {
+absl::Status StartReplication(const std::string& address, GrpcReplicationService& service) {
   int port = 0;
   grpc::ServerBuilder builder;
   builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  GrpcReplicationService::Configure(options, &builder);
-  builder.RegisterService(&service);
-  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  if (server != nullptr && port != 0) return server;
+  if (service.Start(&builder) && port != 0) return absl::OkStatus();
   return absl::FailedPreconditionError(absl::StrCat("can't serve on ", address,
                                                     ": is the address this host's, and the port free? "
                                                     "Name another with --replication_address"));
@@ -71,25 +66,18 @@ absl::Status RunSecondaryAgent(const SecondaryAgentOptions& options, const Termi
   for (const std::string& protection : *known) registry.Recover(protection);
   StandbyService service(&loop, &registry);
   GrpcReplicationService replication_service(&loop, &registry, replication_options);
-  absl::StatusOr<std::unique_ptr<grpc::Server>> replication_server =
-      StartReplicationServer(options.replication_address, replication_options, replication_service);
-  if (!replication_server.ok()) return replication_server.status();
+  const absl::Status started = StartReplication(options.replication_address, replication_service);
+  if (!started.ok()) return started;
   absl::StatusOr<std::unique_ptr<ControlServer>> control_server =
       ControlServer::Start(options.control_address, {&service, &host_service});
-  if (!control_server.ok()) {
-    (*replication_server)->Shutdown(std::chrono::system_clock::now());
-    return control_server.status();
-  }
+  if (!control_server.ok()) return control_server.status();
   std::unique_ptr<MetricsServer> metrics;
   if (!options.metrics_address.empty()) {
-    absl::StatusOr<std::unique_ptr<MetricsServer>> started =
+    absl::StatusOr<std::unique_ptr<MetricsServer>> server =
         MetricsServer::Start(options.metrics_address, &loop,
                              [&](MetricFamilies& families) { AddStandbyMetrics(registry.List(), families); });
-    if (!started.ok()) {
-      (*replication_server)->Shutdown(std::chrono::system_clock::now());
-      return started.status();
-    }
-    metrics = *std::move(started);
+    if (!server.ok()) return server.status();
+    metrics = *std::move(server);
   }
 
   LogInfo("secondary agent serves control on ", options.control_address, " and replication on ",
@@ -100,7 +88,7 @@ absl::Status RunSecondaryAgent(const SecondaryAgentOptions& options, const Termi
   LogInfo("secondary agent has ended");
   // Threads that are still blocked would keep the destructors waiting; what is left is as after a crash: recoverable.
   if (!wound_down) _exit(1);
-  (*replication_server)->Shutdown(std::chrono::system_clock::now());
+  replication_service.Shutdown();
   return absl::OkStatus();
 }
 

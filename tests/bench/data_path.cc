@@ -1,7 +1,7 @@
 // The checkpoint data path on loopback: a staged checkpoint, from staging to its commit by the other side, against raw
 // TCP that carries the same bytes from the same memory. The other side is a process of its own, as the agents are: gRPC
-// shares its polling, and malloc its memory, between all that is in one process. Both ways are measured with the other's
-// threads around. Run by tests/bench/run, which takes the JSON that this prints.
+// shares its polling, and malloc its memory, between all that is in one process. Both ways are measured with the
+// other's threads around. Run by tests/bench/run, which takes the JSON that this prints.
 
 #include <grpcpp/grpcpp.h>
 #include <netinet/in.h>
@@ -22,9 +22,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/grpc_process.h"
 #include "common/base/heap.h"
 #include "common/base/log.h"
-#include "common/base/mutex_checks.h"
 #include "common/base/unique_fd.h"
 #include "common/link/grpc_primary_link.h"
 #include "common/link/grpc_replication_service.h"
@@ -277,9 +277,7 @@ struct Ports {
   Ports ports;
   grpc::ServerBuilder builder;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &ports.link);
-  GrpcReplicationService::Configure({}, &builder);
-  builder.RegisterService(&service);
-  const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  ROMULUS_CHECK(service.Start(&builder));
   std::thread([&] { loop->Run(); }).detach();
   const TcpServer tcp;
   ports.tcp = tcp.port();
@@ -290,8 +288,8 @@ struct Ports {
 }
 
 // From here on this process and its threads run on one half of the processors that it has: each side has its own, as on
-// two hosts. The kernel would see that the two wake each other and put both on one, where neither goes on while the other
-// does.
+// two hosts. The kernel would see that the two wake each other and put both on one, where neither goes on while the
+// other does.
 void TakeProcessors(bool first_half) {
   cpu_set_t all;
   ROMULUS_CHECK(sched_getaffinity(0, sizeof(all), &all) == 0);
@@ -403,6 +401,6 @@ int Run(const OtherSide& other) {
 
 int main() {
   romulus::KeepFreedMemory();  // As the agents do.
-  romulus::SkipMutexChecks();
+  romulus::PrepareGrpc();
   return romulus::Run(romulus::OtherSide());
 }
