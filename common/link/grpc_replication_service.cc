@@ -86,12 +86,12 @@ void GrpcReplicationService::TakeCall() {
   const std::shared_ptr<SecondarySession> session = std::move(awaited_);
   AwaitCall();
   ++calls_;
-  int64_t others = 0;
+  size_t others = 0;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    others = std::count_if(sessions_.begin(), sessions_.end(), [](const auto& each) { return !each->refused(); });
+    others = sessions_.size();
   }
-  if (others >= options_.sessions_max) {
+  if (others >= static_cast<size_t>(options_.sessions_max)) {
     session->Refuse(grpc::Status(
         grpc::StatusCode::RESOURCE_EXHAUSTED,
         absl::StrCat("this secondary has ", others, " sessions, which is all that it takes; try again later")));

@@ -67,16 +67,10 @@ void SecondarySession::Begin() {
 void SecondarySession::Refuse(const grpc::Status& status) {
   const std::lock_guard<std::mutex> lock(mutex_);
   outstanding_ += 2;  // The call itself, and its end.
-  refused_ = true;
   closed_ = true;
   closed_at_ = LinkNow();
   finishing_ = true;
   stream_.Finish(status, tag_of(Operation::kFinish));
-}
-
-bool SecondarySession::refused() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  return refused_;
 }
 
 bool SecondarySession::OnDone(Operation operation, bool ok) {

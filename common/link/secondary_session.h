@@ -77,7 +77,6 @@ class SecondarySession final : public std::enable_shared_from_this<SecondarySess
   void Begin();
   // The call has come, and is ended with `status`.
   void Refuse(const grpc::Status& status);
-  bool refused() const;
   // `operation`, not kAccept, is over. Returns whether it was the call's last. On the thread that serves the queue.
   bool OnDone(Operation operation, bool ok);
   // From the host's watch thread; returns when to call again.
@@ -145,7 +144,6 @@ class SecondarySession final : public std::enable_shared_from_this<SecondarySess
   Stream stream_{&context_};
   int outstanding_ = 0;  // Operations.
   bool ended_ = false;   // gRPC is done with this object.
-  bool refused_ = false;
   absl::Duration begun_at_;
   absl::Duration closed_at_;
   bool opened_ = false;
