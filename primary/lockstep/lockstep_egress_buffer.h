@@ -13,11 +13,11 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "common/base/recent_spread.h"
 #include "netbuf/egress_buffer.h"
 #include "netbuf/vif.h"
 #include "primary/comparison/output_comparison.h"
 #include "primary/lockstep/guest_traffic.h"
-#include "primary/protection/recent_spread.h"
 
 namespace romulus::lockstep {
 

@@ -1,8 +1,8 @@
 #ifndef ROMULUS_PRIMARY_PROTECTION_PAUSE_SPREADS_H_
 #define ROMULUS_PRIMARY_PROTECTION_PAUSE_SPREADS_H_
 
+#include "common/base/recent_spread.h"
 #include "primary/checkpoint_source.h"
-#include "primary/protection/recent_spread.h"
 
 namespace romulus {
 

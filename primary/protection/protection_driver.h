@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "common/base/recent_spread.h"
 #include "common/link/replication_link.h"
 #include "common/link/traffic_messages.h"
 #include "common/loop/scheduler.h"
@@ -25,7 +26,6 @@
 #include "primary/protection/pause_spreads.h"
 #include "primary/protection/pause_turns.h"
 #include "primary/protection/protection.h"
-#include "primary/protection/recent_spread.h"
 #include "proto/replication/v1/replication.pb.h"
 
 namespace romulus {

@@ -1,4 +1,4 @@
-#include "primary/protection/recent_spread.h"
+#include "common/base/recent_spread.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
-#ifndef ROMULUS_PRIMARY_PROTECTION_RECENT_SPREAD_H_
-#define ROMULUS_PRIMARY_PROTECTION_RECENT_SPREAD_H_
+#ifndef ROMULUS_COMMON_BASE_RECENT_SPREAD_H_
+#define ROMULUS_COMMON_BASE_RECENT_SPREAD_H_
 
 #include <array>
 #include <cstddef>
@@ -33,4 +33,4 @@ class RecentSpread {
 
 }  // namespace romulus
 
-#endif  // ROMULUS_PRIMARY_PROTECTION_RECENT_SPREAD_H_
+#endif  // ROMULUS_COMMON_BASE_RECENT_SPREAD_H_
