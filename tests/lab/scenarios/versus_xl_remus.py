@@ -36,6 +36,9 @@ PAUSE_OF_FLOOR_AT_MOST = 1.25
 RATE_OF_FLOOR_AT_LEAST = 0.8
 RATE_OF_XL_REMUS_AT_LEAST = 2.5
 
+# What the client knows of a guest that it does not hear.
+UNHEARD = {"rtt_ms": {"p50": None, "p99": None}, "dirtied_mb_per_s": None}
+
 BREAKS = {
     "busy-dom0": "four loops keep alpha's dom0 busy while Romulus is measured: its pauses must be found too long",
     "long-interval": "Romulus' interval is half a second longer than it says: its rate must be found too low",
@@ -131,8 +134,25 @@ def measure(story, lab, built, interval_ms, turns):
             time.sleep(1)
 
 
+def begins_window(client):
+    """False: a guest that is paused nearly always (xl remus, every 40 ms, with a load) has no word for its client within
+    a minute. Its pauses are measured from outside all the same."""
+    try:
+        client.begin_window()
+    except RuntimeError:
+        return False
+    return True
+
+
+def ends_window(client):
+    try:
+        return client.end_window()
+    except RuntimeError:
+        return UNHEARD
+
+
 def measured(lab, client, watch, contender):
-    client.begin_window()
+    heard = begins_window(client)
     before = {name: usage.Look(host) for name, host in lab.hosts.items()}
     count, begun, started = watch.count(), contender.progress(), time.monotonic()
     time.sleep(MEASURED_S)
@@ -140,7 +160,7 @@ def measured(lab, client, watch, contender):
         time.sleep(1)
     ended, seconds = contender.progress(), time.monotonic() - started
     used = {name: usage.Between(before[name], usage.Look(host)) for name, host in lab.hosts.items()}
-    window = client.end_window()
+    window = ends_window(client) if heard else UNHEARD
     pauses = watch.pauses_ms(before["alpha"].at_ns, before["alpha"].at_ns + used["alpha"].seconds * 1e9)
     own = contender.own(begun, ended)
     alpha, beta = used["alpha"], used["beta"]
@@ -150,7 +170,7 @@ def measured(lab, client, watch, contender):
         "checkpoints_per_second": round((ended - begun) / seconds, 2),
         "pause_ms": pause_watch.spread(pauses),
         "output_delay_ms": own.pop("output_delay_ms", {"p50": None, "p99": None}),
-        "rtt_ms": {key: round(value, 1) for key, value in window["rtt_ms"].items()},
+        "rtt_ms": {key: value and round(value, 1) for key, value in window["rtt_ms"].items()},
         "raw_bytes": own.pop("raw_bytes", None),
         "wire_bytes": round(alpha.sent_bytes / checkpoints),
         "processor_ms": {
