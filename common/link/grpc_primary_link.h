@@ -19,9 +19,9 @@ namespace romulus {
 
 class PrimarySession;
 
-// The primary's end over gRPC, on a connection of its own. Threads: one that reads and sends checkpoints, one that serves
-// gRPC, beats and watches for silence; neither can block Close or the destructor (CheckpointReader::Cancel ends a blocked
-// Read).
+// The primary's end over gRPC, on a connection of its own. Threads: one that reads and sends checkpoints, one that
+// serves gRPC, beats and watches for silence; neither can block Close or the destructor (CheckpointReader::Cancel ends
+// a blocked Read).
 class GrpcPrimaryLink final : public PrimaryLink {
  public:
   struct Options {
