@@ -87,22 +87,14 @@ void GrpcReplicationService::TakeCall() {
   const std::shared_ptr<SecondarySession> session = std::move(awaited_);
   AwaitCall();
   ++calls_;
-  size_t others = 0;
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    others = sessions_.size();
-  }
-  if (others >= static_cast<size_t>(options_.sessions_max)) {
-    session->Refuse(grpc::Status(
-        grpc::StatusCode::RESOURCE_EXHAUSTED,
-        absl::StrCat("this secondary has ", others, " sessions, which is all that it takes; try again later")));
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (sessions_.size() >= static_cast<size_t>(options_.sessions_max)) {
+    session->Refuse(absl::ResourceExhaustedError(absl::StrCat(
+        "this secondary has ", sessions_.size(), " sessions, which is all that it takes; try again later")));
   } else {
     session->Begin();
   }
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    sessions_.push_back(session);
-  }
+  sessions_.push_back(session);
   watch_.Kick();
 }
 

@@ -6,6 +6,7 @@
 #include "common/base/log.h"
 #include "common/link/checkpoint_messages.h"
 #include "common/link/message_bytes.h"
+#include "common/link/watch_thread.h"
 
 namespace romulus {
 

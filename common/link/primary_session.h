@@ -20,7 +20,6 @@
 #include "common/link/link_monitor.h"
 #include "common/link/observer_slot.h"
 #include "common/link/outgoing_queue.h"
-#include "common/link/watch_thread.h"
 #include "common/stream/checkpoint_reader.h"
 #include "proto/replication/v1/replication.pb.h"
 

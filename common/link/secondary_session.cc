@@ -46,8 +46,7 @@ SecondarySession::SecondarySession(Scheduler* scheduler, SessionAcceptor* accept
             {this, Operation::kWrite},
             {this, Operation::kFinish},
             {this, Operation::kCall}},
-      observer_(std::make_shared<ObserverSlot<SecondaryLink::Observer>>()),
-      begun_at_(LinkNow()) {
+      observer_(std::make_shared<ObserverSlot<SecondaryLink::Observer>>()) {
   context_.AsyncNotifyWhenDone(tag_of(Operation::kCall));
 }
 
@@ -59,18 +58,13 @@ void SecondarySession::Join() {
 
 void SecondarySession::Begin() {
   const std::lock_guard<std::mutex> lock(mutex_);
-  ++outstanding_;  // The call itself.
   begun_at_ = LinkNow();
   ReadLocked();
 }
 
-void SecondarySession::Refuse(const grpc::Status& status) {
+void SecondarySession::Refuse(const absl::Status& status) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  outstanding_ += 2;  // The call itself, and its end.
-  closed_ = true;
-  closed_at_ = LinkNow();
-  finishing_ = true;
-  stream_.Finish(status, tag_of(Operation::kFinish));
+  CloseLocked(status, status);
 }
 
 bool SecondarySession::OnDone(Operation operation, bool ok) {
@@ -445,7 +439,6 @@ void SecondarySession::OnCallOver() {
   const absl::Status gone =
       absl::UnavailableError(absl::StrCat("the primary of ", protection_, " ended the session or is gone"));
   CloseLocked(gone, gone);
-  ProceedLocked();
 }
 
 void SecondarySession::CloseLocked(absl::Status to_primary, absl::Status to_observer) {

@@ -76,7 +76,7 @@ class SecondarySession final : public std::enable_shared_from_this<SecondarySess
   // The call has come. Begins to read; the object is owned by a shared_ptr by now.
   void Begin();
   // The call has come, and is ended with `status`.
-  void Refuse(const grpc::Status& status);
+  void Refuse(const absl::Status& status);
   // `operation`, not kAccept, is over. Returns whether it was the call's last. On the thread that serves the queue.
   bool OnDone(Operation operation, bool ok);
   // From the host's watch thread; returns when to call again.
@@ -142,7 +142,7 @@ class SecondarySession final : public std::enable_shared_from_this<SecondarySess
   std::condition_variable changed_;
   grpc::ServerContext context_;
   Stream stream_{&context_};
-  int outstanding_ = 0;  // Operations.
+  int outstanding_ = 1;  // Operations; from the first, the call itself.
   bool ended_ = false;   // gRPC is done with this object.
   absl::Duration begun_at_;
   absl::Duration closed_at_;

@@ -37,6 +37,8 @@ class EpochFeed {
     friend class EpochFeed;
     explicit Reader(std::string name) : name_(std::move(name)) {}
 
+    void End();
+
     const std::string name_;  // Of the protection; empty: all.
     mutable std::mutex mutex_;
     std::condition_variable changed_;
@@ -45,8 +47,6 @@ class EpochFeed {
     std::deque<std::shared_ptr<const control::v1::EpochTrace>> waiting_;
     uint64_t missed_ = 0;
     bool ended_ = false;
-
-    void End();
   };
 
   ~EpochFeed();

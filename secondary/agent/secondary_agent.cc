@@ -1,11 +1,9 @@
 #include "secondary/agent/secondary_agent.h"
 
 #include <grpcpp/security/server_credentials.h>
-#include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -88,7 +86,6 @@ absl::Status RunSecondaryAgent(const SecondaryAgentOptions& options, const Termi
   LogInfo("secondary agent has ended");
   // Threads that are still blocked would keep the destructors waiting; what is left is as after a crash: recoverable.
   if (!wound_down) _exit(1);
-  replication_service.Shutdown();
   return absl::OkStatus();
 }
 

@@ -11,6 +11,7 @@
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "common/agent/termination.h"
+#include "common/base/grpc_process.h"
 #include "common/base/heap.h"
 #include "common/base/log.h"
 #include "common/control/host_service.h"
@@ -82,6 +83,7 @@ absl::Status Run() {
 
 int main(int argc, char** argv) {
   romulus::KeepFreedMemory();
+  romulus::PrepareGrpc();
   absl::ParseCommandLine(argc, argv);
   const absl::Status status = romulus::Run();
   if (status.ok()) return EXIT_SUCCESS;
