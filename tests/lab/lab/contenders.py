@@ -6,6 +6,7 @@ suspends and resumes the guest and copies nothing.
     contender.progress()        # how many checkpoints (or pauses) it has made, by its own account
     contender.own(before, after)
     contender.stop()            # unless the hosts are restarted next
+    contender.may_be_unheard    # its guest may leave its client without a word for a minute
 """
 
 import re
@@ -21,6 +22,7 @@ _STREAM_BYTES_PER_PAGE = 4096 + 8
 
 class Floor:
     name = "floor"
+    may_be_unheard = False
     primary_processes = ("suspend_floor",)
     secondary_processes = ()
 
@@ -53,6 +55,7 @@ class Floor:
 
 class Romulus:
     name = "romulus"
+    may_be_unheard = False
     primary_processes = ("romulus-primary", "romulus-save-helper")
     secondary_processes = ("romulus-secondary", "romulus-restore-helper")
 
@@ -91,6 +94,8 @@ class Romulus:
 
 class XlRemus:
     name = "xl_remus"
+    # Every 40 ms, with a load, its guest is paused so much that it has no word for its client within a minute.
+    may_be_unheard = True
     primary_processes = ("xl", "libxl-save-helper", "socat")
     secondary_processes = ("xl", "libxl-save-helper", "socat")
 

@@ -36,7 +36,7 @@ PAUSE_OF_FLOOR_AT_MOST = 1.25
 RATE_OF_FLOOR_AT_LEAST = 0.8
 RATE_OF_XL_REMUS_AT_LEAST = 2.5
 
-# What the client knows of a guest that it does not hear.
+# What the client knows of a guest that it does not hear (contenders.XlRemus.may_be_unheard).
 UNHEARD = {"rtt_ms": {"p50": None, "p99": None}, "dirtied_mb_per_s": None}
 
 BREAKS = {
@@ -134,25 +134,18 @@ def measure(story, lab, built, interval_ms, turns):
             time.sleep(1)
 
 
-def begins_window(client):
-    """False: a guest that is paused nearly always (xl remus, every 40 ms, with a load) has no word for its client within
-    a minute. Its pauses are measured from outside all the same."""
+def answer(contender, ask):
+    """ask(), or True if it returns nothing; None: the guest was not heard, as it may be with this contender."""
     try:
-        client.begin_window()
+        return ask() or True
     except RuntimeError:
-        return False
-    return True
-
-
-def ends_window(client):
-    try:
-        return client.end_window()
-    except RuntimeError:
-        return UNHEARD
+        if not contender.may_be_unheard:
+            raise
+        return None
 
 
 def measured(lab, client, watch, contender):
-    heard = begins_window(client)
+    heard = answer(contender, client.begin_window)
     before = {name: usage.Look(host) for name, host in lab.hosts.items()}
     count, begun, started = watch.count(), contender.progress(), time.monotonic()
     time.sleep(MEASURED_S)
@@ -160,11 +153,13 @@ def measured(lab, client, watch, contender):
         time.sleep(1)
     ended, seconds = contender.progress(), time.monotonic() - started
     used = {name: usage.Between(before[name], usage.Look(host)) for name, host in lab.hosts.items()}
-    window = ends_window(client) if heard else UNHEARD
+    window = heard and answer(contender, client.end_window) or UNHEARD
     pauses = watch.pauses_ms(before["alpha"].at_ns, before["alpha"].at_ns + used["alpha"].seconds * 1e9)
+    if not pauses:
+        raise RuntimeError(f"{contender.name} stands still")
     own = contender.own(begun, ended)
     alpha, beta = used["alpha"], used["beta"]
-    checkpoints = max(len(pauses), 1)  # that the bytes and the processor time were spent on
+    checkpoints = len(pauses)  # that the bytes and the processor time were spent on
     return {
         "checkpoints": ended - begun,
         "checkpoints_per_second": round((ended - begun) / seconds, 2),
