@@ -51,7 +51,8 @@ class ProtectionDriver::SourceRun : public CheckpointSource::Observer {
     driver_->observer_->OnChanged(false);
   }
   void OnSuspended(uint64_t epoch) override {
-    driver_->epoch_started_[epoch + 1] = driver_->Now();
+    // Without a link nothing of this epoch is committed, nor marked in the egress buffer.
+    if (driver_->link_ != nullptr) driver_->epoch_started_[epoch + 1] = driver_->Now();
     driver_->Post(event::Suspended{epoch, driver_->Now()});
     driver_->ResumeWatchingEgress();
   }
@@ -136,6 +137,7 @@ struct ProtectionDriver::Executor {
     absl::Status status = Check(protection::Effect::kPassThrough, d.seams_.egress->PassThrough());
     if (status.ok()) {
       d.egress_watch_.OnPassThrough(d.Now());
+      d.NotePassThrough();
       d.StopWatchingEgress();
     }
     return status;
@@ -499,6 +501,7 @@ void ProtectionDriver::DropLater(std::shared_ptr<void> object) {
 void ProtectionDriver::ForgetSession() {
   uncommitted_.clear();
   unreleased_.clear();
+  lost_output_held_since_ = OutputHeldSince();
   epoch_started_.clear();
   requests_made_.clear();
   page_lists_.reset();
@@ -564,6 +567,19 @@ void ProtectionDriver::NoteRelease(uint64_t epoch) {
   }
   epoch_started_.erase(epoch_started_.begin(), epoch_started_.upper_bound(epoch));
   requests_made_.erase(requests_made_.begin(), requests_made_.upper_bound(epoch));
+}
+
+std::optional<absl::Duration> ProtectionDriver::OutputHeldSince() const {
+  if (lost_output_held_since_.has_value() || epoch_started_.empty()) return lost_output_held_since_;
+  return epoch_started_.begin()->second;
+}
+
+void ProtectionDriver::NotePassThrough() {
+  if (const std::optional<absl::Duration> since = OutputHeldSince(); since.has_value()) {
+    output_delay_.Add(absl::ToInt64Nanoseconds(Now() - *since));
+  }
+  lost_output_held_since_.reset();
+  epoch_started_.clear();
 }
 
 void ProtectionDriver::WatchEgress() {

@@ -157,6 +157,9 @@ class ProtectionDriver {
   void CancelReaders();
   void NoteCommit(uint64_t epoch);
   void NoteRelease(uint64_t epoch);
+  void NotePassThrough();
+  // The start of the first epoch that is not released, of this session or of a lost one.
+  std::optional<absl::Duration> OutputHeldSince() const;
   // Looks at the egress buffer now and then, as long as it holds output. Not while the guest is asked to suspend: then
   // pressure can't hasten anything any more, and the next mark looks anyway.
   void WatchEgress();
@@ -218,7 +221,8 @@ class ProtectionDriver {
 
   // Measurements.
   std::deque<EpochTrace> unreleased_;  // Committed, but what their epochs have sent is still held.
-  std::map<uint64_t, absl::Duration> epoch_started_;
+  std::map<uint64_t, absl::Duration> epoch_started_;      // Of epochs of this session that are not released.
+  std::optional<absl::Duration> lost_output_held_since_;  // Of lost sessions, if output has not passed since.
   struct Request {
     absl::Duration due;    // When the core wanted it,
     absl::Duration asked;  // and when the source was asked: when it was the guest's turn.

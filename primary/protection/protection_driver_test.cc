@@ -3,13 +3,15 @@
 #include <gtest/gtest.h>
 
 #include <utility>
+#include <vector>
 
 #include "common/loop/manual_scheduler.h"
 #include "common/ownership/memory_generation_store.h"
 #include "primary/played_seams.h"
 #include "primary/quiet_seams.h"
 
-// When the driver looks at the egress buffer. What it does otherwise is the simulation's to show (//tests/simulation).
+// When the driver looks at the egress buffer, and how long output has waited. What it does otherwise is the
+// simulation's to show (//tests/simulation).
 namespace romulus {
 namespace {
 
@@ -28,12 +30,12 @@ class WatchedEgress final : public QuietEgressBuffer {
 };
 
 // Checkpoints are asked for every 100 ms; a suspend takes 60 and a copy 40. Looks are 10 ms apart.
-class EgressLooks : public testing::Test, public ProtectionDriver::Observer {
+class ProtectedGuest : public testing::Test, public ProtectionDriver::Observer {
  protected:
-  EgressLooks() {
+  explicit ProtectedGuest(protection::LossPolicy loss_policy = protection::LossPolicy::kHoldOutput) {
     protection::Config config;
     config.pacing.interval = Milliseconds(100);
-    config.loss_policy = protection::LossPolicy::kHoldOutput;
+    config.loss_policy = loss_policy;
     ProtectionDriver::Seams seams;
     seams.scheduler = &scheduler_;
     seams.store = &store_;
@@ -44,14 +46,26 @@ class EgressLooks : public testing::Test, public ProtectionDriver::Observer {
     driver_ = std::make_unique<ProtectionDriver>("protections/test", config, replication::v1::OpenSession(), "detail",
                                                  std::move(seams), this);
     driver_->Start(1, /*recovered=*/false, [](absl::Status) {});
+    Seed();
+  }
+  void OnChanged(bool) override {}
+  void OnCheckpoint(const EpochTrace& trace) override { traces_.push_back(trace); }
+
+  // A session until its first commit.
+  void Seed(absl::Duration seeding = absl::ZeroDuration()) {
     session_.Accept();
     session_.source->OnSeeding(nullptr);
+    scheduler_.Pass(seeding);
     session_.source->OnSuspended(1);
     Capture(1);
     session_.Commit(1);
   }
-  void OnChanged(bool) override {}
-  void OnCheckpoint(const EpochTrace&) override {}
+  // The link is lost, and opened again once the time for that has come.
+  void LoseLink() { std::exchange(session_.link, nullptr)->OnClosed(absl::UnavailableError("silent")); }
+  void Reconnect() {
+    std::exchange(session_.source, nullptr)->OnEnded(absl::OkStatus());
+    while (session_.link == nullptr) scheduler_.Pass(Milliseconds(1));
+  }
 
   void Capture(uint64_t epoch) {
     CheckpointSource::Captured captured;
@@ -71,8 +85,11 @@ class EgressLooks : public testing::Test, public ProtectionDriver::Observer {
   MemoryGenerationStore store_;
   PlayedSession session_;
   int looks_ = 0;
+  std::vector<EpochTrace> traces_;
   std::unique_ptr<ProtectionDriver> driver_;
 };
+
+class EgressLooks : public ProtectedGuest {};
 
 TEST_F(EgressLooks, ComeWithEachMarkAndWhileTheGuestRunsButNotWhileItIsAskedToSuspend) {
   EXPECT_EQ(looks_, 1) << "with the mark";
@@ -117,6 +134,56 @@ TEST_F(EgressLooks, GoOnWhereTheGuestIsSuspendedAndNoMarkCanBeSet) {
   EXPECT_EQ(LooksIn(Milliseconds(60)), 0);
   session_.source->OnSuspended(4);
   EXPECT_GE(LooksIn(Milliseconds(39)), 3);
+}
+
+using OutputDelay = ProtectedGuest;
+
+TEST_F(OutputDelay, IsFromTheEpochsStartToItsRelease) {
+  EXPECT_EQ(traces_.back().output_delay, absl::ZeroDuration()) << "nothing was held in epoch 1";
+  scheduler_.Pass(Milliseconds(100));
+  session_.source->OnSuspended(2);
+  Capture(2);
+  scheduler_.Pass(Milliseconds(30));
+  session_.Commit(2);
+  ASSERT_EQ(traces_.size(), 2);
+  EXPECT_EQ(traces_.back().output_delay, Milliseconds(130));
+  EXPECT_EQ(driver_->status().output_delay_ns.max, absl::ToInt64Nanoseconds(Milliseconds(130)));
+}
+
+TEST_F(OutputDelay, OfALostSessionEndsWhereTheNextOneIsAccepted) {
+  const absl::Duration held_since = scheduler_.Now();  // Epoch 2's start.
+  scheduler_.Pass(Milliseconds(150));
+  LoseLink();
+  session_.source->OnSuspended(2);  // It was on its way.
+  Reconnect();
+  EXPECT_EQ(driver_->status().output_delay_ns.max, 0) << "still held";
+  const absl::Duration delay = scheduler_.Now() - held_since;
+  Seed(absl::Seconds(3));
+  EXPECT_EQ(traces_.back().output_delay, absl::ZeroDuration()) << "nothing was held in epoch 1";
+  EXPECT_EQ(driver_->status().output_delay_ns.max, absl::ToInt64Nanoseconds(delay));
+  LoseLink();
+  Reconnect();
+  Seed();
+  EXPECT_EQ(driver_->status().output_delay_ns.max, absl::ToInt64Nanoseconds(delay)) << "counted anew";
+}
+
+class OutputDelayUnprotected : public ProtectedGuest {
+ protected:
+  OutputDelayUnprotected() : ProtectedGuest(protection::LossPolicy::kRunUnprotected) {}
+};
+
+TEST_F(OutputDelayUnprotected, EndsWhereOutputPasses) {
+  scheduler_.Pass(Milliseconds(150));
+  LoseLink();
+  EXPECT_EQ(driver_->status().output_delay_ns.max, absl::ToInt64Nanoseconds(Milliseconds(150)));
+  session_.source->OnSuspended(2);  // It was on its way. Nothing is held for it.
+  Reconnect();
+  Seed(absl::Seconds(3));
+  ASSERT_EQ(traces_.size(), 2);
+  EXPECT_EQ(traces_.back().output_delay, absl::ZeroDuration());
+  scheduler_.Pass(Milliseconds(50));
+  LoseLink();
+  EXPECT_EQ(driver_->status().output_delay_ns.max, absl::ToInt64Nanoseconds(Milliseconds(150)));
 }
 
 }  // namespace
