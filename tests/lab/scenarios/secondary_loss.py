@@ -28,6 +28,10 @@ def run(story):
         lost = pair.wait_phase("UNPROTECTED", timeout_s=30)
         story.step(f"beta has no power; alpha says: {lost.status.last_error}")
         story.check(lost.status.last_error, "the status does not say what happened")
+        (vif,) = lost.status.egress.vifs
+        delay, held = (control.milliseconds(each.max) for each in (lost.status.output_delay, vif.time_held))
+        # What waited when beta went has waited until the link's end was known.
+        story.check(LINK_TIMEOUT_MS / 2 < held <= delay + 50, f"held for {held} ms, output delay {delay} ms")
         client.wait_answers(100, timeout_s=30)
         story.check(lab.alpha.domains().keys() == {"ledger"}, f"alpha runs {lab.alpha.domains()}")
 
