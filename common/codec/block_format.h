@@ -7,14 +7,15 @@
 // An encoded block: a piece of a checkpoint's libxc stream on the wire. All numbers are little endian; a varint is
 // LEB128 as in Protocol Buffers.
 //
-//   u8 version | u8 encodings | u16 0 | u32 raw bytes | u32 cache generation | u32 0 | u64 reference digest
+//   u8 version | u8 encodings | u16 0 | u32 raw bytes | u32 cache generation | u32 0
 //   4 * (u32 decoded bytes | u32 coded bytes) | the four streams, in order of Stream, each as its Encoding says
 //
 // encodings: bits 2i and 2i+1 are stream i's Encoding. raw bytes: what the block decodes to.
-// reference digest: XXH3 (64 bits, seed 0) over the 8 byte digests of the pages in the cache that the block's
-// operations refer to, in their order; 0 if there are none. The digest of a page in the cache is XXH3 of its 4096
-// bytes, taken when it was stored.
 // cache generation: a higher one than before tells the decoder to forget its cache first.
+//
+// A block that is made from other pages than the sender meant decodes to other bytes: the digest of all of them, in the
+// checkpoint's trailer, tells, before anything is done with them (of checkpoint 1, which flows on before its trailer,
+// nothing is made from cached pages).
 //
 // Stream kOperations is a sequence of operations; each appends to the block's output.
 //   u8: Operation in bits 0-3, (count - 1) in bits 4-7; 15 there: a varint follows, count = 16 + varint
@@ -27,8 +28,8 @@
 // The encoder alone decides what is kept in which slot; the decoder obeys, within the number of slots agreed upon.
 namespace romulus::block_format {
 
-constexpr uint8_t kVersion = 1;
-constexpr size_t kHeaderBytes = 56;
+constexpr uint8_t kVersion = 2;
+constexpr size_t kHeaderBytes = 48;
 constexpr size_t kStreams = 4;
 constexpr size_t kUnitBytes = 4096;
 constexpr unsigned kCountExtended = 15;

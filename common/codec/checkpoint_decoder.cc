@@ -30,7 +30,6 @@ struct Header {
   unsigned encodings = 0;
   uint32_t raw_bytes = 0;
   uint32_t cache_generation = 0;
-  uint64_t reference_digest = 0;
   struct {
     uint32_t bytes = 0;
     uint32_t coded_bytes = 0;
@@ -49,7 +48,6 @@ absl::StatusOr<Header> TakeHeader(absl::Span<const char>* block) {
   header.raw_bytes = TakeNumber<uint32_t>(block);
   header.cache_generation = TakeNumber<uint32_t>(block);
   if (TakeNumber<uint32_t>(block) != 0) return Malformed("a reserved field is not 0");
-  header.reference_digest = TakeNumber<uint64_t>(block);
   uint64_t coded_bytes = 0;
   for (auto& stream : header.streams) {
     stream.bytes = TakeNumber<uint32_t>(block);
@@ -68,7 +66,7 @@ absl::StatusOr<Header> TakeHeader(absl::Span<const char>* block) {
 class CheckpointDecoder::Operations {
  public:
   Operations(CheckpointDecoder* decoder, absl::Span<char> to)
-      : slots_(decoder->slots_), references_(decoder->references_), streams_(decoder->streams_), to_(to) {}
+      : slots_(decoder->slots_), streams_(decoder->streams_), to_(to) {}
 
   absl::Status Run() {
     while (!streams_[kOperations].empty()) {
@@ -120,7 +118,6 @@ class CheckpointDecoder::Operations {
         if (!status.ok()) return status;
         char* const kept = slots_.MutableContents(slot);
         if (!ApplyPatch(&streams_[kOperations], &streams_[kPatches], kept)) return Malformed("a patch is not one");
-        slots_.Restamp(slot);
         memcpy(page, kept, kUnitBytes);
         return absl::OkStatus();
       }
@@ -163,7 +160,6 @@ class CheckpointDecoder::Operations {
       if (!status.ok()) return status;
       char* const kept = slots_.MutableContents(slot);
       if (!ApplyPatch(&streams_[kOperations], &streams_[kPatches], kept)) return Malformed("a patch is not one");
-      slots_.Restamp(slot);
     } else {
       if (!TakeSlot(&slot)) return Malformed("a slot that does not exist");
       if (streams_[kPatches].size() < length) return Malformed("fewer bytes than are used");
@@ -213,12 +209,10 @@ class CheckpointDecoder::Operations {
       return absl::FailedPreconditionError(
           absl::StrCat("the page cache is not the sender's: nothing is in slot ", *slot));
     }
-    references_.push_back(slots_.digest(*slot));
     return absl::OkStatus();
   }
 
   PageSlots& slots_;
-  std::vector<uint64_t>& references_;
   std::array<absl::Span<const char>, kStreams> streams_;
   absl::Span<char> to_;
   uint32_t last_slot_ = ~uint32_t{0};
@@ -263,12 +257,7 @@ absl::Status CheckpointDecoder::Decode(absl::Span<const char> block, absl::Span<
     buffers_[i].Commit(stream.bytes);
     streams_[i] = buffers_[i].span();
   }
-  references_.clear();
   if (status.ok()) status = Operations(this, to).Run();
-  if (status.ok() && !references_.empty() && header->reference_digest != ReferenceDigest(references_)) {
-    status = absl::FailedPreconditionError(
-        "the page cache is not the sender's: the digest of the pages that a block is made from differs");
-  }
   failure_ = status;
   return status;
 }

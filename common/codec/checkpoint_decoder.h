@@ -32,8 +32,9 @@ class CheckpointDecoder {
 
   // Decodes a block; `to` has exactly RawBytes(block) bytes. After an error their contents mean nothing, and neither
   // does the cache: only a block of a higher cache generation is taken after that, others give the same error again.
-  // INVALID_ARGUMENT: not a block that an encoder makes. FAILED_PRECONDITION: the cache is not the encoder's: heal it
-  // by CheckpointEncoder::ResetCache.
+  // INVALID_ARGUMENT: not a block that an encoder makes. FAILED_PRECONDITION: the cache has not what the encoder's has:
+  // heal it by CheckpointEncoder::ResetCache. Where it has something else, other bytes come out: compare a digest of
+  // them all.
   absl::Status Decode(absl::Span<const char> block, absl::Span<char> to);
 
   uint64_t cache_bytes() const { return slots_.memory_bytes(); }
@@ -50,7 +51,6 @@ class CheckpointDecoder {
   absl::Status failure_;  // Until a higher generation.
   std::array<GrowableBytes, block_format::kStreams> buffers_;
   std::array<absl::Span<const char>, block_format::kStreams> streams_;
-  std::vector<uint64_t> references_;
 };
 
 }  // namespace romulus

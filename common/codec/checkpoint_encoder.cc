@@ -97,7 +97,6 @@ std::unique_ptr<EncodingBatch> CheckpointEncoder::NewBatch() {
   for (EncodingBatch::StreamPlan& stream : batch->streams_) stream.bytes.clear();
   last_slot_ = ~uint32_t{0};
   last_frame_ = ~uint64_t{0};
-  references_.clear();
   run_operation_ = kOperationEnd;
   return batch;
 }
@@ -121,7 +120,6 @@ std::unique_ptr<EncodingBatch> CheckpointEncoder::Plan(absl::Span<const char> pi
     PlanUnit(units_->Take(&unit), batch.get());
     carry_.clear();
   }
-  batch->reference_digest_ = ReferenceDigest(references_);
   const uint64_t spent = options_.cpu_time_ns() - started;
   counts_.encode_ns += spent;
   chooser_.Earn(batch->raw_bytes_, spent);
@@ -171,14 +169,12 @@ void CheckpointEncoder::PlanPage(uint64_t key, const char* page, EncodingBatch* 
   if (slot.has_value()) {
     const PageDifference difference = Compare(slots_.Contents(*slot), page);
     if (difference.changed_bytes == 0) {
-      Refer(*slot);
       AppendOperation(kUnchanged, batch);
       AppendSlot(*slot, batch);
       ++counts_.unchanged_pages;
       return;
     }
     if (PatchPays(difference, page)) {
-      Refer(*slot);
       AppendOperation(kPatched, batch);
       AppendSlot(*slot, batch);
       AppendPatch(difference, page, &batch->streams_[kOperations].bytes, &batch->streams_[kPatches].bytes);
@@ -215,7 +211,6 @@ void CheckpointEncoder::PlanState(uint64_t key, absl::Span<const char> bytes, En
   memcpy(page.data(), bytes.data(), bytes.size());
   std::optional<uint32_t> slot = index_.Find(key);
   if (slot.has_value() && may_refer_) {
-    Refer(*slot);
     AppendOperation(kStatePatched, batch);
     AppendVarint(bytes.size(), &batch->streams_[kOperations].bytes);
     AppendSlot(*slot, batch);
@@ -295,8 +290,6 @@ void CheckpointEncoder::AppendSlot(uint32_t slot, EncodingBatch* batch) {
   last_slot_ = slot;
 }
 
-void CheckpointEncoder::Refer(uint32_t slot) { references_.push_back(slots_.digest(slot)); }
-
 void CheckpointEncoder::Compress(EncodingBatch* batch, Compressor* compressor) const {
   if (batch->raw_bytes_ == 0) return;
   // Each look at the clock is a system call: one stream's end is the next one's start, unless bytes were copied
@@ -339,7 +332,6 @@ void CheckpointEncoder::Compress(EncodingBatch* batch, Compressor* compressor) c
   to = PutNumber(batch->raw_bytes_, to);
   to = PutNumber(batch->cache_generation_, to);
   to = PutNumber(uint32_t{0}, to);
-  to = PutNumber(batch->reference_digest_, to);
   for (const EncodingBatch::StreamPlan& stream : batch->streams_) {
     to = PutNumber(static_cast<uint32_t>(stream.bytes.size()), to);
     to = PutNumber(static_cast<uint32_t>(stream.coded_bytes), to);

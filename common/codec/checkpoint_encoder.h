@@ -43,7 +43,6 @@ class EncodingBatch {
   GrowableBytes block_;
   uint32_t raw_bytes_ = 0;
   uint32_t cache_generation_ = 0;
-  uint64_t reference_digest_ = 0;
   uint64_t spent_ns_ = 0;  // By Compress.
 };
 
@@ -111,8 +110,6 @@ class CheckpointEncoder {
   // One with its own count.
   void AppendCounted(block_format::Operation operation, uint64_t count, EncodingBatch* batch);
   void AppendSlot(uint32_t slot, EncodingBatch* batch);
-  // A block is going to be decoded against what `slot` holds now.
-  void Refer(uint32_t slot);
   // A slot for what is in none.
   std::optional<uint32_t> NewSlot(uint64_t key);
   std::unique_ptr<EncodingBatch> NewBatch();
@@ -138,7 +135,6 @@ class CheckpointEncoder {
   // Of the batch under way.
   uint32_t last_slot_ = 0;
   uint64_t last_frame_ = 0;
-  std::vector<uint64_t> references_;
   size_t run_at_ = 0;  // In kOperations: the operation that more of the same can be counted to.
   block_format::Operation run_operation_ = block_format::kOperationEnd;
   unsigned run_count_ = 0;
