@@ -6,8 +6,6 @@
 
 namespace romulus {
 
-using replication::v1::Heartbeat;
-
 absl::StatusOr<LinkMonitor::Options> LinkMonitor::OptionsFrom(const replication::v1::OpenSession& open_session) {
   Options options;
   options.heartbeat_interval = absl::Milliseconds(open_session.heartbeat_interval_ms());
@@ -36,16 +34,6 @@ void LinkMonitor::OnReceived(absl::Duration now) {
   received_at_ = now;
 }
 
-void LinkMonitor::OnHeartbeat(const Heartbeat& heartbeat, absl::Duration now) {
-  to_echo_ = heartbeat;
-  to_echo_since_ = now;
-  if (heartbeat.echo_ns() == 0) return;
-  // The peer's figures are not to be trusted with more than a figure: one that makes no sense is dropped.
-  const absl::Duration round_trip = now - absl::Nanoseconds(static_cast<int64_t>(heartbeat.echo_ns())) -
-                                    absl::Nanoseconds(static_cast<int64_t>(heartbeat.echo_waited_ns()));
-  if (round_trip >= absl::ZeroDuration() && round_trip <= absl::Hours(1)) round_trip_ = round_trip;
-}
-
 void LinkMonitor::OnBlocked(absl::Duration now) {
   Advance(now);
   ready_ = false;
@@ -56,18 +44,11 @@ void LinkMonitor::OnReady(absl::Duration now) {
   ready_ = true;
 }
 
-std::optional<Heartbeat> LinkMonitor::TakeDueHeartbeat(absl::Duration now) {
-  if (now < next_heartbeat_) return std::nullopt;
+bool LinkMonitor::TakeDueHeartbeat(absl::Duration now) {
+  if (now < next_heartbeat_) return false;
   // Of now, not of when it was due: after a stall one is sent, not all that were missed.
-  next_heartbeat_ = now + options_.heartbeat_interval;
-  Heartbeat heartbeat;
-  heartbeat.set_sent_at_ns(static_cast<uint64_t>(absl::ToInt64Nanoseconds(now)));
-  if (to_echo_.has_value()) {
-    heartbeat.set_echo_ns(to_echo_->sent_at_ns());
-    heartbeat.set_echo_waited_ns(static_cast<uint64_t>(absl::ToInt64Nanoseconds(now - to_echo_since_)));
-    to_echo_.reset();
-  }
-  return heartbeat;
+  OnSent(now);
+  return true;
 }
 
 absl::Status LinkMonitor::CheckLost(absl::Duration now) {

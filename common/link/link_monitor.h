@@ -1,9 +1,6 @@
 #ifndef ROMULUS_COMMON_LINK_LINK_MONITOR_H_
 #define ROMULUS_COMMON_LINK_LINK_MONITOR_H_
 
-#include <optional>
-#include <string>
-
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -32,22 +29,20 @@ class LinkMonitor {
 
   // Any message.
   void OnReceived(absl::Duration now);
-  // Besides OnReceived.
-  void OnHeartbeat(const replication::v1::Heartbeat& heartbeat, absl::Duration now);
+  // Any message is being written: it says what a heartbeat would.
+  void OnSent(absl::Duration now) { next_heartbeat_ = now + options_.heartbeat_interval; }
   // The receiver can't take messages until OnReady. Both are idempotent; it starts ready.
   void OnBlocked(absl::Duration now);
   void OnReady(absl::Duration now);
 
-  // A heartbeat to send now, or none yet. The first one is due at once.
-  std::optional<replication::v1::Heartbeat> TakeDueHeartbeat(absl::Duration now);
+  // A heartbeat is to be sent now: nothing has been for the interval. The first one is due at once.
+  bool TakeDueHeartbeat(absl::Duration now);
   // OK, or UNAVAILABLE once the link is lost; it stays so unless something is received.
   absl::Status CheckLost(absl::Duration now);
   // When to call the two above again, if nothing else happens.
   absl::Duration NextCheck(absl::Duration now) const;
 
   absl::Duration SinceReceived(absl::Duration now) const { return now - received_at_; }
-  // The last one measured.
-  std::optional<absl::Duration> round_trip() const { return round_trip_; }
 
  private:
   void Advance(absl::Duration now);
@@ -58,9 +53,6 @@ class LinkMonitor {
   absl::Duration advanced_to_;
   absl::Duration received_at_;
   absl::Duration next_heartbeat_;
-  std::optional<replication::v1::Heartbeat> to_echo_;
-  absl::Duration to_echo_since_;
-  std::optional<absl::Duration> round_trip_;
 };
 
 }  // namespace romulus

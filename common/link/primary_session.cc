@@ -31,6 +31,8 @@ std::shared_ptr<grpc::Channel> NewChannel(const GrpcPrimaryLink::Options& option
   // Each session has its own connection, and no back-off from an earlier one.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  // Little comes back. Probing costs pings, and a timer's thread for each.
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   // Without gRPC's keepalive no TCP_USER_TIMEOUT is set either: LinkMonitor is the only judge of silence.
   return grpc::CreateCustomChannel(
       options.address, options.credentials != nullptr ? options.credentials : grpc::InsecureChannelCredentials(),
@@ -165,10 +167,7 @@ void PrimarySession::Abandon() {
   if (serving_.joinable()) serving_.join();
 }
 
-uint64_t PrimarySession::sent_bytes() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  return sent_bytes_;
-}
+uint64_t PrimarySession::sent_bytes() const { return sent_bytes_; }
 
 LinkEncoding PrimarySession::encoding() const {
   const std::lock_guard<std::mutex> lock(mutex_);
@@ -211,7 +210,6 @@ void PrimarySession::ReceiveLocked() {
           absl::StrCat("the secondary at ", options_.address, " sent a message of no known kind")));
       return;
     case SecondaryMessage::kHeartbeat:
-      monitor_->OnHeartbeat(incoming_.heartbeat(), now);
       return;
     case SecondaryMessage::kSessionAccepted: {
       const absl::Status status = AcceptLocked(incoming_.session_accepted());
@@ -233,8 +231,9 @@ void PrimarySession::ReceiveLocked() {
   ++undelivered_;
   PostLocked([self = shared_from_this(), message = std::move(incoming_)](PrimaryLink::Observer* observer) {
     if (observer != nullptr) observer->OnMessage(message);
+    // The thread that has posted this still has the lock, as a rule: it is not waited for without need.
+    if (self->undelivered_-- < kUndeliveredMax) return;
     const std::lock_guard<std::mutex> lock(self->mutex_);
-    --self->undelivered_;
     self->ReadLocked();
   });
   incoming_.Clear();
@@ -331,10 +330,10 @@ absl::Duration PrimarySession::Tick(absl::Duration now) {
     CloseLocked(times);
     return absl::InfiniteDuration();
   }
-  if (std::optional<replication::v1::Heartbeat> heartbeat = monitor_->TakeDueHeartbeat(now)) {
+  if (monitor_->TakeDueHeartbeat(now)) {
     PrimaryMessage message;
     message.set_generation(generation_);
-    *message.mutable_heartbeat() = std::move(*heartbeat);
+    message.mutable_heartbeat();
     outgoing_.SetHeartbeat(ToBytes(message));
     WriteLocked();
   }
@@ -468,7 +467,10 @@ void PrimarySession::ReadLocked() {
 
 void PrimarySession::WriteLocked() {
   if (closed_ || !open_) return;
-  if (const grpc::ByteBuffer* message = outgoing_.StartNext()) call_->Write(*message, TagOf(Operation::kWrite));
+  const grpc::ByteBuffer* message = outgoing_.StartNext();
+  if (message == nullptr) return;
+  monitor_->OnSent(LinkNow());
+  call_->Write(*message, TagOf(Operation::kWrite));
 }
 
 void PrimarySession::FinishLocked() {

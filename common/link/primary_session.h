@@ -114,7 +114,7 @@ class PrimarySession final : public std::enable_shared_from_this<PrimarySession>
   bool open_ = false;                 // Reads and writes may be started: from Start until Finish was.
   bool heard_ = false;                // Anything from the peer.
   bool accepted_ = false;             // SessionAccepted came.
-  int undelivered_ = 0;
+  std::atomic<int> undelivered_{0};   // Messages; grows under mutex_, falls on the loop's thread.
   replication::v1::SecondaryMessage incoming_;
   OutgoingQueue<grpc::ByteBuffer> outgoing_;
   // The checkpoint whose last chunk is the last in outgoing_, if the observer is to be told when that is written.
@@ -130,7 +130,7 @@ class PrimarySession final : public std::enable_shared_from_this<PrimarySession>
   bool trailer_in_data_ = false;                  // The secondary knows CheckpointData.trailer.
   std::unique_ptr<CheckpointPipeline> pipeline_;  // Once PAGE_BLOCKS was accepted; stays.
   uint32_t chunk_bytes_;
-  uint64_t sent_bytes_ = 0;
+  std::atomic<uint64_t> sent_bytes_{0};  // Grows under mutex_.
   std::thread sender_;
   std::thread serving_;
 };

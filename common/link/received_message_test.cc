@@ -146,7 +146,7 @@ TEST(ReceivedMessage, WhatIsLegalButUnusualIsReadAsProtobufReadsIt) {
   const std::string data = Data(7, 2, 3, "payload").SerializeAsString();
   const std::string later = Data(8, 4, 0, "another").SerializeAsString();
   PrimaryMessage heartbeat;
-  heartbeat.mutable_heartbeat()->set_sent_at_ns(5);
+  heartbeat.mutable_heartbeat();
   const std::string beat = heartbeat.SerializeAsString();
   // Twice the same field, another body after it, unknown fields before and after, nothing.
   for (const std::string& bytes : {data + later, data + beat, beat + data, std::string("\xf8\x01\x05", 3) + data,

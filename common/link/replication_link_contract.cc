@@ -505,6 +505,36 @@ TEST_P(ReplicationLinkContract, AnIdleLinkStaysOpenAndItsHeartbeatsAreNobodysBus
   EXPECT_GT(longest, absl::ZeroDuration());
 }
 
+TEST_P(ReplicationLinkContract, NoHeartbeatGoesWhereMessagesDo) {
+  const absl::Duration interval = absl::Milliseconds(50);
+  Connect(OpenSession(50, 10'000));
+  // Each message is the answer to the one before, until there are enough.
+  absl::Time last = absl::Now();
+  absl::Duration longest;
+  size_t enough = 100;
+  primary_.on_message = [&] {
+    const absl::Time now = absl::Now();
+    longest = std::max(longest, now - std::exchange(last, now));
+    primary_.Send("question");
+  };
+  secondary().on_message = [&] {
+    if (secondary().messages.size() < enough) secondary().SendFence(1);
+  };
+  const auto talk = [&] {
+    last = absl::Now();
+    primary_.Send("question");
+    RunUntil([&] { return secondary().messages.size() == enough; });
+  };
+  talk();
+  const uint64_t before = secondary().link->received_bytes();
+  longest = absl::ZeroDuration();
+  enough += 3000;  // Some intervals long.
+  talk();
+  const uint64_t questions = 3000 * secondary().messages.back().ByteSizeLong();
+  if (longest >= interval / 2) GTEST_SKIP() << "this machine stood still for " << longest;
+  EXPECT_EQ(secondary().link->received_bytes() - before, questions);
+}
+
 // ---- its end ----
 
 TEST_P(ReplicationLinkContract, ThePrimaryCloses) {

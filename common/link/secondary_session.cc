@@ -115,10 +115,10 @@ absl::Duration SecondarySession::Tick(absl::Duration now) {
     CloseLocked(lost, absl::UnavailableError(absl::StrCat("the primary of ", protection_, ": ", lost.message())));
     return now + kFlushTimeout;
   }
-  if (std::optional<replication::v1::Heartbeat> heartbeat = monitor_->TakeDueHeartbeat(now)) {
+  if (monitor_->TakeDueHeartbeat(now)) {
     SecondaryMessage message;
     message.set_generation(generation_);
-    *message.mutable_heartbeat() = std::move(*heartbeat);
+    message.mutable_heartbeat();
     outgoing_.SetHeartbeat(ToBytes(message));
     ProceedLocked();
   }
@@ -296,11 +296,8 @@ absl::Status SecondarySession::Take(const grpc::ByteBuffer& bytes) {
   // A message of another generation goes to the observer, whatever it is.
   if (message.generation() == generation_) {
     switch (message.body_case()) {
-      case PrimaryMessage::kHeartbeat: {
-        const std::lock_guard<std::mutex> lock(mutex_);
-        monitor_->OnHeartbeat(message.heartbeat(), LinkNow());
+      case PrimaryMessage::kHeartbeat:
         return absl::OkStatus();
-      }
       case PrimaryMessage::kCheckpointData: {
         const absl::Status status = TakeData(message.checkpoint_data(), message_.payload());
         if (!status.ok() || !message.checkpoint_data().has_trailer()) return status;

@@ -43,7 +43,8 @@ CheckpointSource::PauseParts FromProto(const helper::v1::PauseParts& parts) {
 
 }  // namespace
 
-// A reader ends on whatever thread lets go of it last, perhaps long after the source and its loop.
+// Which staging files have a reader. One ends on whatever thread lets go of it last, perhaps long after the source and
+// its loop, which is woken only for a file that it waits for: mostly each is free long before it is wanted again.
 class HelperCheckpointSource::ReleaseGate : public std::enable_shared_from_this<ReleaseGate> {
  public:
   explicit ReleaseGate(HelperCheckpointSource* source) : source_(source) {}
@@ -53,18 +54,33 @@ class HelperCheckpointSource::ReleaseGate : public std::enable_shared_from_this<
     source_ = nullptr;
   }
 
-  void Released(int index) {
+  void Take(int index) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (source_ == nullptr) return;
-    source_->loop_.Post([gate = shared_from_this(), index] {
+    in_use_[index] = true;
+  }
+
+  // False: SendPendingRequest is called again when it is.
+  bool IsFree(int index) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    awaited_[index] = in_use_[index];
+    return !in_use_[index];
+  }
+
+  void Release(int index) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    in_use_[index] = false;
+    if (!std::exchange(awaited_[index], false) || source_ == nullptr) return;
+    source_->loop_.Post([gate = shared_from_this()] {
       // On the loop's thread, as Close.
-      if (gate->source_ != nullptr) gate->source_->OnStagingFileReleased(index);
+      if (gate->source_ != nullptr) gate->source_->SendPendingRequest();
     });
   }
 
  private:
   std::mutex mutex_;
   HelperCheckpointSource* source_;
+  std::array<bool, 2> in_use_{};
+  std::array<bool, 2> awaited_{};  // By a pending request.
 };
 
 HelperCheckpointSource::HelperCheckpointSource(EventLoop& loop, Options options)
@@ -175,7 +191,7 @@ void HelperCheckpointSource::SendStandbyPages() {
 
 void HelperCheckpointSource::SendPendingRequest() {
   // The reader of checkpoint n-2 was promised to be gone; its thread may be about to let go of it.
-  if (!request_pending_ || file_in_use_[index_of(epoch_)] || process_ == nullptr) return;
+  if (!request_pending_ || process_ == nullptr || !releases_->IsFree(index_of(epoch_))) return;
   request_pending_ = false;
   AgentToHelper message;
   message.mutable_begin_checkpoint()->set_epoch(epoch_);
@@ -282,14 +298,9 @@ void HelperCheckpointSource::OnCaptured(const helper::v1::Captured& captured) {
 absl::StatusOr<std::unique_ptr<CheckpointReader>> HelperCheckpointSource::NewReader(int index, uint64_t length) {
   auto bytes = files_[index]->View(length);
   if (!bytes.ok()) return bytes.status();
-  file_in_use_[index] = true;
+  releases_->Take(index);
   return std::make_unique<StagingReader>(*std::move(bytes),
-                                         [releases = releases_, index] { releases->Released(index); });
-}
-
-void HelperCheckpointSource::OnStagingFileReleased(int index) {
-  file_in_use_[index] = false;
-  SendPendingRequest();
+                                         [releases = releases_, index] { releases->Release(index); });
 }
 
 void HelperCheckpointSource::OnExit(const HelperProcess::Result& result) {

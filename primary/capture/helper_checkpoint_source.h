@@ -77,7 +77,6 @@ class HelperCheckpointSource final : public CheckpointSource, private HelperProc
   void OnSuspended(const helper::v1::Suspended& suspended);
   void OnCaptured(const helper::v1::Captured& captured);
   absl::StatusOr<std::unique_ptr<CheckpointReader>> NewReader(int index, uint64_t length);
-  void OnStagingFileReleased(int index);
   void SendPendingRequest();
   void SendStandbyPages();
   bool over() const { return ending_ != Ending::kNot || phase_ >= Phase::kRecovering; }
@@ -99,7 +98,6 @@ class HelperCheckpointSource final : public CheckpointSource, private HelperProc
   bool with_standby_pages_ = false;        // For epoch_.
   std::optional<PageRuns> standby_pages_;  // Those of epoch_, until they are sent.
   std::optional<StagingFile> files_[2];
-  std::array<bool, 2> file_in_use_{};
   std::shared_ptr<SeedingReader> seeding_;  // Until checkpoint 1 is captured.
   std::unique_ptr<HelperProcess> process_;
   std::unique_ptr<HelperRecovery> recovery_;

@@ -533,7 +533,8 @@ void ProtectionDriver::NoteCommit(uint64_t epoch) {
   trace.bytes = checkpoint.captured.length;
   // The next one is sent only from now on.
   if (link_ != nullptr) {
-    trace.wire_bytes = link_->link->sent_bytes() - std::exchange(sent_bytes_committed_, link_->link->sent_bytes());
+    const uint64_t sent_bytes = link_->link->sent_bytes();
+    trace.wire_bytes = sent_bytes - std::exchange(sent_bytes_committed_, sent_bytes);
   }
   unreleased_.push_back(trace);
   // Lets go of the reader: the source may use its memory again.

@@ -70,6 +70,7 @@ void SimulatedPrimaryLink::Open(uint64_t generation, const replication::v1::Open
 
 void SimulatedPrimaryLink::Transmit(const PrimaryMessage& message) {
   sent_bytes_ += message.checkpoint_data().payload().size();
+  monitor_->OnSent(agent_.now());
   connection_.to_secondary->Send({message.SerializeAsString(), absl::OkStatus()});
 }
 
@@ -151,7 +152,7 @@ void SimulatedPrimaryLink::Receive(Pipe::Item item) {
         absl::InvalidArgumentError("the secondary sent a message of another generation or of no known kind"),
         absl::UnavailableError("the primary ended the session"));
   }
-  if (message.has_heartbeat()) return monitor_->OnHeartbeat(message.heartbeat(), agent_.now());
+  if (message.has_heartbeat()) return;
   accepted_ |= message.has_session_accepted();
   if (message.has_checkpoint_commit()) hooks_.on_commit(message.checkpoint_commit().epoch());
   observer_->OnMessage(message);
@@ -165,9 +166,9 @@ void SimulatedPrimaryLink::Watch() {
     lost = absl::UnavailableError("the secondary is alive, but has not accepted the session");
   }
   if (!lost.ok()) return CloseWith(lost, absl::UnavailableError("the primary has given the session up"));
-  if (auto heartbeat = monitor_->TakeDueHeartbeat(now)) {
+  if (monitor_->TakeDueHeartbeat(now)) {
     PrimaryMessage message;
-    *message.mutable_heartbeat() = *heartbeat;
+    message.mutable_heartbeat();
     Send(std::move(message));
   }
   Later(std::max(monitor_->NextCheck(now) - now, absl::Milliseconds(1)), [this] { Watch(); });
@@ -226,6 +227,7 @@ void SimulatedSecondaryLink::Start(Observer* observer) {
 }
 
 void SimulatedSecondaryLink::Transmit(const SecondaryMessage& message) {
+  monitor_.OnSent(agent_.now());
   connection_.to_primary->Send({message.SerializeAsString(), absl::OkStatus()});
 }
 
@@ -259,7 +261,6 @@ absl::Status SimulatedSecondaryLink::Take(const PrimaryMessage& message) {
   if (message.generation() == generation_) {
     switch (message.body_case()) {
       case PrimaryMessage::kHeartbeat:
-        monitor_.OnHeartbeat(message.heartbeat(), agent_.now());
         return absl::OkStatus();
       case PrimaryMessage::kCheckpointData: {
         raw_ += message.checkpoint_data().payload();
@@ -302,9 +303,9 @@ void SimulatedSecondaryLink::Watch() {
   absl::Duration now = agent_.now();
   absl::Status lost = monitor_.CheckLost(now);
   if (!lost.ok()) return CloseWith(lost, lost);
-  if (auto heartbeat = monitor_.TakeDueHeartbeat(now)) {
+  if (monitor_.TakeDueHeartbeat(now)) {
     SecondaryMessage message;
-    *message.mutable_heartbeat() = *heartbeat;
+    message.mutable_heartbeat();
     Send(std::move(message));
   }
   Later(std::max(monitor_.NextCheck(now) - now, absl::Milliseconds(1)), [this] { Watch(); });
