@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "common/loop/call_scope.h"
 #include "common/stream/record_scanner.h"
 #include "common/stream/stream_digest.h"
