@@ -12,6 +12,8 @@ BREAKS = {"release-early": "the primary releases each epoch's output when it is 
 CUTS = 10
 SEED = 1  # of the moments; which microsecond it hits is for the machine to say
 RATE = 100
+# Hosts that go on from a saved state have both been silent for a while.
+LINK_TIMEOUT_MS = 5000
 
 
 def run(story):
@@ -19,7 +21,8 @@ def run(story):
     primary = programs.PRIMARY_RELEASE_EARLY if story.broken else programs.PRIMARY
     moments = random.Random(SEED)
     story.figures["cuts"] = []
-    with protected_pair.protected(story, protected_pair.Settings(interval_ms=200), primary) as pair:
+    settings = protected_pair.Settings(interval_ms=200, link_timeout_ms=LINK_TIMEOUT_MS)
+    with protected_pair.protected(story, settings, primary) as pair:
         pair.wait_checkpoints(5)
         with tempfile.TemporaryDirectory(prefix="romulus-lab-", dir=pair.lab.folder) as folder:
             states = pathlib.Path(folder)
