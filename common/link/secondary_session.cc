@@ -470,6 +470,7 @@ void SecondarySession::ProceedLocked() {
   if (finishing_) return;
   if (const grpc::ByteBuffer* message = outgoing_.StartNext()) {
     ++outstanding_;
+    monitor_->OnSent(LinkNow());
     stream_.Write(*message, tag_of(Operation::kWrite));
   } else if (closed_ && !outgoing_.in_flight()) {
     finishing_ = true;
