@@ -41,13 +41,17 @@ class EncodedLink : public ReplicationLinkContract {
   uint64_t raw_bytes_ = 0;
 };
 
-std::unique_ptr<LinkHarness> NewHarness(std::function<void(CheckpointDecoder*)> before_decode = nullptr) {
-  return std::make_unique<GrpcLinkHarness>(
-      GrpcLinkHarness::Options{.encoding_pool = std::make_shared<EncodingPool>(2), .before_decode = before_decode});
+std::unique_ptr<LinkHarness> NewHarness(std::function<void(CheckpointDecoder*)> before_decode = nullptr,
+                                        bool one_processor = false) {
+  return std::make_unique<GrpcLinkHarness>(GrpcLinkHarness::Options{.encoding_pool = std::make_shared<EncodingPool>(2),
+                                                                    .one_processor = one_processor,
+                                                                    .before_decode = before_decode});
 }
 
 // Every rule of a link.
 INSTANTIATE_TEST_SUITE_P(GrpcEncoded, ReplicationLinkContract, testing::Values([] { return NewHarness(); }));
+INSTANTIATE_TEST_SUITE_P(GrpcEncodedOneProcessor, ReplicationLinkContract,
+                         testing::Values([] { return NewHarness(nullptr, /*one_processor=*/true); }));
 
 using HealthyLink = EncodedLink;
 TEST_P(HealthyLink, BringsTheExactBytesInFewer) {
@@ -136,6 +140,8 @@ TEST_P(DriftingCaches, AreHealedByTheSameCheckpointOnceMore) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Emptied, DriftingCaches, testing::Values([] { return NewHarness(Empty); }));
+INSTANTIATE_TEST_SUITE_P(EmptiedOneProcessor, DriftingCaches,
+                         testing::Values([] { return NewHarness(Empty, /*one_processor=*/true); }));
 INSTANTIATE_TEST_SUITE_P(SpoiltPages, DriftingCaches, testing::Values([] { return NewHarness(SpoilPages); }));
 
 using RawLink = EncodedLink;

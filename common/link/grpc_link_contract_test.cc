@@ -8,6 +8,9 @@ namespace {
 
 INSTANTIATE_TEST_SUITE_P(Grpc, ReplicationLinkContract,
                          testing::Values([] { return std::make_unique<GrpcLinkHarness>(); }));
+INSTANTIATE_TEST_SUITE_P(GrpcOneProcessor, ReplicationLinkContract, testing::Values([] {
+                           return std::make_unique<GrpcLinkHarness>(GrpcLinkHarness::Options{.one_processor = true});
+                         }));
 
 }  // namespace
 }  // namespace romulus

@@ -119,6 +119,7 @@ std::unique_ptr<GrpcLinkHarness::Host> GrpcLinkHarness::NewHost(EventLoop* loop,
   GrpcReplicationService::Options options;
   options.chunk_bytes_max = options_.encoding_pool == nullptr ? kChunkBytes : kEncodedChunkBytes;
   options.raw_only = options_.raw_only;
+  options.one_processor = options_.one_processor;
   options.before_decode_for_test = options_.before_decode;
   host->replication = std::make_unique<GrpcReplicationService>(loop, acceptor, options);
   host->Start([&](grpc::ServerBuilder* builder) { return host->replication->Start(builder); });
@@ -147,6 +148,7 @@ std::unique_ptr<PrimaryLink> GrpcLinkHarness::NewPrimaryLink(bool impatient) {
   GrpcPrimaryLink::Options options;
   options.address = address_;
   options.encoding_pool = options_.encoding_pool;
+  options.one_processor = options_.one_processor;
   if (impatient) options.accept_timeout = absl::Milliseconds(200);
   return std::make_unique<GrpcPrimaryLink>(loop_.get(), options);
 }
@@ -214,6 +216,7 @@ void GrpcLinkHarness::RunOtherSessions(EventLoop* loop) const {
     GrpcPrimaryLink::Options options;
     options.address = host->address;
     options.encoding_pool = options_.encoding_pool;
+    options.one_processor = options_.one_processor;
     other.primary = std::make_unique<GrpcPrimaryLink>(loop, options);
     replication::v1::OpenSession open;
     open.set_protection("protections/settle");

@@ -25,6 +25,8 @@ class GrpcLinkHarness final : public LinkHarness {
     std::shared_ptr<EncodingPool> encoding_pool;
     // The secondary takes them only as they are.
     bool raw_only = false;
+    // Both ends take themselves to have one processor.
+    bool one_processor = false;
     std::function<void(CheckpointDecoder*)> before_decode;
   };
   GrpcLinkHarness();

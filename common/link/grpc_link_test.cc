@@ -1,19 +1,25 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <cstring>
 #include <deque>
 #include <functional>
 #include <future>
+#include <iterator>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/codec/encoding_pool.h"
 #include "common/link/bandwidth_share.h"
 #include "common/link/grpc_primary_link.h"
 #include "common/link/grpc_replication_service.h"
@@ -198,7 +204,8 @@ class StuckReader final : public CheckpointReader {
   bool cancelled_ = false;
 };
 
-class GrpcLinkTest : public testing::Test, public SessionAcceptor {
+// Its parameter: whether both ends take themselves to have one processor.
+class GrpcLinkTest : public testing::TestWithParam<bool>, public SessionAcceptor {
  protected:
   GrpcLinkTest() : loop_(std::make_unique<PumpedScheduler>()) {}
   ~GrpcLinkTest() override {
@@ -218,6 +225,7 @@ class GrpcLinkTest : public testing::Test, public SessionAcceptor {
   }
 
   void StartServer(GrpcReplicationService::Options options = {}) {
+    options.one_processor = GetParam();
     service_ = std::make_unique<GrpcReplicationService>(loop_.get(), this, options);
     grpc::ServerBuilder builder;
     int port = 0;
@@ -244,6 +252,7 @@ class GrpcLinkTest : public testing::Test, public SessionAcceptor {
 
   void OpenPrimary(OpenSession open = Open(), GrpcPrimaryLink::Options options = {}) {
     options.address = address_;
+    options.one_processor = GetParam();
     primary_ = std::make_unique<GrpcPrimaryLink>(loop_.get(), options);
     primary_->Open(kGeneration, open, &at_primary_);
   }
@@ -264,6 +273,15 @@ class GrpcLinkTest : public testing::Test, public SessionAcceptor {
     // Whoever staged it waits for this.
     Until([&] { return watched.expired(); });
     EXPECT_EQ(at_primary_.messages.back().checkpoint_commit().epoch(), epoch);
+  }
+
+  // As SendAndAwaitCommit, for one that lies in memory and is kept until the next one begins: it may be asked for
+  // again.
+  void SendEncodedAndAwaitCommit(uint64_t epoch) {
+    primary_->SendCheckpoint(
+        epoch, std::make_shared<MemoryCheckpointReader>(Checkpoint(epoch, 10), 64 << 10, /*in_place=*/true),
+        /*tell_when_sent=*/false, kWaits);
+    Until([&] { return at_primary_.messages.back().checkpoint_commit().epoch() == epoch; });
   }
 
   // What a hostile peer that writes `messages` is told.
@@ -306,7 +324,7 @@ class GrpcLinkTest : public testing::Test, public SessionAcceptor {
   std::unique_ptr<GrpcPrimaryLink> primary_;
 };
 
-TEST_F(GrpcLinkTest, CheckpointsOfSeveralSizesArriveAsTheyWereAndAreCommitted) {
+TEST_P(GrpcLinkTest, CheckpointsOfSeveralSizesArriveAsTheyWereAndAreCommitted) {
   StartServer();
   auto sink = std::make_shared<MemoryCheckpointSink>();
   GrpcPrimaryLink::Options options;
@@ -331,7 +349,104 @@ TEST_F(GrpcLinkTest, CheckpointsOfSeveralSizesArriveAsTheyWereAndAreCommitted) {
   EXPECT_GE(sessions_[0]->link->received_bytes(), sent);
 }
 
-TEST_F(GrpcLinkTest, MessagesPassBothWaysInOrder) {
+// Where each was read.
+class ThreadNotingReader final : public CheckpointReader {
+ public:
+  ThreadNotingReader(std::string bytes, bool in_place) : bytes_(std::move(bytes)), in_place_(in_place) {}
+
+  absl::StatusOr<size_t> Read(absl::Span<char> buffer) override {
+    const absl::StatusOr<absl::Span<const char>> bytes = ReadInPlace(buffer.size());
+    memcpy(buffer.data(), bytes->data(), bytes->size());
+    return bytes->size();
+  }
+  bool in_place() const override { return in_place_; }
+  absl::StatusOr<absl::Span<const char>> ReadInPlace(size_t max) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    threads_.push_back(std::this_thread::get_id());
+    const absl::Span<const char> piece = absl::MakeConstSpan(bytes_).subspan(offset_, max);
+    offset_ += piece.size();
+    return piece;
+  }
+  size_t bytes_left() const override { return bytes_.size() - offset_; }
+  void Cancel() override {}
+  std::vector<std::thread::id> threads() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return threads_;
+  }
+
+ private:
+  const std::string bytes_;
+  const bool in_place_;
+  size_t offset_ = 0;
+  mutable std::mutex mutex_;
+  std::vector<std::thread::id> threads_;
+};
+
+TEST_P(GrpcLinkTest, WithOneProcessorWhatCantBlockIsNotHandedOver) {
+  StartServer();
+  // How many of a checkpoint's pieces are read on this thread, the caller's. (No heartbeat is in flight then.)
+  const auto ReadHere = [&](GrpcPrimaryLink::Options options, bool in_place) {
+    options.chunk_bytes = 100'000;
+    at_primary_ = {};
+    OpenAndAccept(std::make_shared<MemoryCheckpointSink>(), Open(/*heartbeat_ms=*/10'000), options);
+    SendAndAwaitCommit(1, Checkpoint(1, 100));
+    const auto reader = std::make_shared<ThreadNotingReader>(Checkpoint(2, 500), in_place);
+    primary_->SendCheckpoint(2, reader, /*tell_when_sent=*/false, kWaits);
+    Until([&] { return at_primary_.messages.back().checkpoint_commit().epoch() == 2; });
+    const std::vector<std::thread::id> threads = reader->threads();
+    EXPECT_GT(threads.size(), 10);
+    primary_.reset();
+    return std::count(threads.begin(), threads.end(), std::this_thread::get_id());
+  };
+  EXPECT_EQ(ReadHere({}, /*in_place=*/true), GetParam() ? 1 : 0) << "the first message, and no more than that";
+  EXPECT_EQ(ReadHere({}, /*in_place=*/false), 0) << "it may block";
+  BandwidthShare unlimited(0);
+  GrpcPrimaryLink::Options limited;
+  limited.bandwidth = unlimited.NewFlow();
+  EXPECT_EQ(ReadHere(limited, /*in_place=*/true), 0) << "a limit may hold it up";
+}
+
+TEST_P(GrpcLinkTest, WithOneProcessorTheReceiversAreSparedAllButTheSeed) {
+  std::mutex mutex;
+  std::set<std::thread::id> threads;
+  GrpcReplicationService::Options service_options;
+  service_options.before_decode_for_test = [&](CheckpointDecoder*) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    threads.insert(std::this_thread::get_id());
+  };
+  StartServer(service_options);
+  GrpcPrimaryLink::Options options;
+  options.encoding_pool = std::make_shared<EncodingPool>(1);
+  options.address = address_;
+  sink_ = std::make_shared<MemoryCheckpointSink>();
+  // The threads of a session, while those before live on. A receiver that is not back from a checkpoint yet when the
+  // next comes may take that, too; not ten times.
+  std::vector<std::unique_ptr<GrpcPrimaryLink>> links;
+  std::deque<PrimaryObserver> observers;
+  const auto ThreadsOfASession = [&] {
+    PrimaryObserver& observer = observers.emplace_back();
+    links.push_back(std::make_unique<GrpcPrimaryLink>(loop_.get(), options));
+    links.back()->Open(kGeneration, Open(), &observer);
+    Until([&] { return observer.accepted(); });
+    for (uint64_t epoch = 1; epoch <= 10; ++epoch) {
+      links.back()->SendCheckpoint(
+          epoch, std::make_shared<MemoryCheckpointReader>(Checkpoint(epoch, 1), 64 << 10, /*in_place=*/true),
+          /*tell_when_sent=*/false, kWaits);
+      Until([&] { return observer.messages.back().checkpoint_commit().epoch() == epoch; });
+    }
+    const std::lock_guard<std::mutex> lock(mutex);
+    return std::exchange(threads, {});
+  };
+  const std::set<std::thread::id> first = ThreadsOfASession();
+  const std::set<std::thread::id> second = ThreadsOfASession();
+  EXPECT_EQ(first.size(), GetParam() ? 2 : 1);
+  EXPECT_EQ(second.size(), first.size());
+  std::vector<std::thread::id> common;
+  std::set_intersection(first.begin(), first.end(), second.begin(), second.end(), std::back_inserter(common));
+  EXPECT_EQ(common.size(), GetParam() ? 1 : 0) << "the one that serves gRPC";
+}
+
+TEST_P(GrpcLinkTest, MessagesPassBothWaysInOrder) {
   StartServer();
   OpenAndAccept(std::make_shared<MemoryCheckpointSink>());
   PrimaryMessage stop;
@@ -351,7 +466,7 @@ TEST_F(GrpcLinkTest, MessagesPassBothWaysInOrder) {
   }
 }
 
-TEST_F(GrpcLinkTest, WhatIsSentBeforeCloseArrivesAndTheStatusToo) {
+TEST_P(GrpcLinkTest, WhatIsSentBeforeCloseArrivesAndTheStatusToo) {
   StartServer();
   OpenAndAccept(std::make_shared<MemoryCheckpointSink>());
   for (int i = 0; i < 50; ++i) {
@@ -367,7 +482,7 @@ TEST_F(GrpcLinkTest, WhatIsSentBeforeCloseArrivesAndTheStatusToo) {
   EXPECT_EQ(sessions_[0]->closed[0].code(), absl::StatusCode::kCancelled);
 }
 
-TEST_F(GrpcLinkTest, ClosingOnThePrimaryEndsBothSidesOnce) {
+TEST_P(GrpcLinkTest, ClosingOnThePrimaryEndsBothSidesOnce) {
   StartServer();
   OpenAndAccept(std::make_shared<MemoryCheckpointSink>());
   primary_->Close();
@@ -382,7 +497,7 @@ TEST_F(GrpcLinkTest, ClosingOnThePrimaryEndsBothSidesOnce) {
   EXPECT_EQ(sessions_[0]->closed.size(), 1);
 }
 
-TEST_F(GrpcLinkTest, AServerThatGoesIsALostSecondary) {
+TEST_P(GrpcLinkTest, AServerThatGoesIsALostSecondary) {
   StartServer();
   OpenAndAccept(std::make_shared<MemoryCheckpointSink>());
   StopServer();
@@ -391,7 +506,7 @@ TEST_F(GrpcLinkTest, AServerThatGoesIsALostSecondary) {
   EXPECT_EQ(sessions_[0]->closed[0].code(), absl::StatusCode::kUnavailable);
 }
 
-TEST_F(GrpcLinkTest, ARefusedConnectionSaysWhereAndWhatToDo) {
+TEST_P(GrpcLinkTest, ARefusedConnectionSaysWhereAndWhatToDo) {
   StartServer();
   StopServer();
   OpenPrimary();
@@ -401,14 +516,14 @@ TEST_F(GrpcLinkTest, ARefusedConnectionSaysWhereAndWhatToDo) {
   EXPECT_TRUE(absl::StrContains(at_primary_.closed[0].message(), "Check that romulus-secondary runs"));
 }
 
-TEST_F(GrpcLinkTest, TimesOutOfBoundsCloseTheLinkWithoutConnecting) {
+TEST_P(GrpcLinkTest, TimesOutOfBoundsCloseTheLinkWithoutConnecting) {
   address_ = "127.0.0.1:1";
   OpenPrimary(Open(0, 0));
   Until([&] { return !at_primary_.closed.empty(); });
   EXPECT_EQ(at_primary_.closed[0].code(), absl::StatusCode::kInvalidArgument);
 }
 
-TEST_F(GrpcLinkTest, ASecondaryThatIsAliveButDoesNotAcceptIsGivenUp) {
+TEST_P(GrpcLinkTest, ASecondaryThatIsAliveButDoesNotAcceptIsGivenUp) {
   StartServer();
   GrpcPrimaryLink::Options options;
   options.accept_timeout = absl::Milliseconds(200);
@@ -417,7 +532,7 @@ TEST_F(GrpcLinkTest, ASecondaryThatIsAliveButDoesNotAcceptIsGivenUp) {
   EXPECT_TRUE(absl::StrContains(at_primary_.closed[0].message(), "has not accepted")) << at_primary_.closed[0];
 }
 
-TEST_F(GrpcLinkTest, ASlowSinkHoldsUpTheSenderAndIsNoSilence) {
+TEST_P(GrpcLinkTest, ASlowSinkHoldsUpTheSenderAndIsNoSilence) {
   StartServer();
   auto sink = std::make_shared<GatedSink>();
   // Silence would be noticed after 250 ms, were it counted.
@@ -440,7 +555,7 @@ TEST_F(GrpcLinkTest, ASlowSinkHoldsUpTheSenderAndIsNoSilence) {
   EXPECT_TRUE(sink->bytes() + sessions_[0]->seeded[0] == bytes);
 }
 
-TEST_F(GrpcLinkTest, ManySlowSinksTakeMemoryForEachSessionAndNoMore) {
+TEST_P(GrpcLinkTest, ManySlowSinksTakeMemoryForEachSessionAndNoMore) {
   StartServer();
   constexpr int kSessions = 4;
   const auto sink = std::make_shared<GatedSink>();
@@ -481,7 +596,7 @@ TEST_F(GrpcLinkTest, ManySlowSinksTakeMemoryForEachSessionAndNoMore) {
   EXPECT_EQ(Sent(), kSessions * bytes.size());
 }
 
-TEST_F(GrpcLinkTest, ABandwidthLimitHoldsUpCheckpointsAndNothingElse) {
+TEST_P(GrpcLinkTest, ABandwidthLimitHoldsUpCheckpointsAndNothingElse) {
   StartServer();
   BandwidthShare share(1);
   GrpcPrimaryLink::Options options;
@@ -507,7 +622,7 @@ TEST_F(GrpcLinkTest, ABandwidthLimitHoldsUpCheckpointsAndNothingElse) {
   EXPECT_TRUE(sink->bytes() + sessions_[0]->seeded[0] == bytes);
 }
 
-TEST_F(GrpcLinkTest, ABandwidthLimitDoesNotHoldUpTheEndOfALink) {
+TEST_P(GrpcLinkTest, ABandwidthLimitDoesNotHoldUpTheEndOfALink) {
   StartServer();
   BandwidthShare share(1);
   GrpcPrimaryLink::Options options;
@@ -520,7 +635,7 @@ TEST_F(GrpcLinkTest, ABandwidthLimitDoesNotHoldUpTheEndOfALink) {
   Until([&] { return !sessions_[0]->closed.empty(); });
 }
 
-TEST_F(GrpcLinkTest, HeartbeatsKeepAnIdleLinkAlive) {
+TEST_P(GrpcLinkTest, HeartbeatsKeepAnIdleLinkAlive) {
   StartServer();
   OpenAndAccept(std::make_shared<MemoryCheckpointSink>(), Open(20, 400));
   RunFor(absl::Seconds(2));
@@ -530,7 +645,7 @@ TEST_F(GrpcLinkTest, HeartbeatsKeepAnIdleLinkAlive) {
   EXPECT_TRUE(sessions_[0]->messages.empty());
 }
 
-TEST_F(GrpcLinkTest, APrimaryThatFallsSilentIsLost) {
+TEST_P(GrpcLinkTest, APrimaryThatFallsSilentIsLost) {
   StartServer();
   sink_ = std::make_shared<MemoryCheckpointSink>();
   // Opens and then says nothing.
@@ -541,7 +656,7 @@ TEST_F(GrpcLinkTest, APrimaryThatFallsSilentIsLost) {
   EXPECT_EQ(sessions_[0]->closed[0].code(), absl::StatusCode::kUnavailable);
 }
 
-TEST_F(GrpcLinkTest, ASecondaryThatFallsSilentIsLost) {
+TEST_P(GrpcLinkTest, ASecondaryThatFallsSilentIsLost) {
   class Silent final : public ReplicationService::CallbackService {
     grpc::ServerBidiReactor<PrimaryMessage, SecondaryMessage>* Replicate(grpc::CallbackServerContext*) override {
       class Reactor final : public grpc::ServerBidiReactor<PrimaryMessage, SecondaryMessage> {
@@ -566,7 +681,7 @@ TEST_F(GrpcLinkTest, ASecondaryThatFallsSilentIsLost) {
   server->Shutdown();
 }
 
-TEST_F(GrpcLinkTest, NothingBlocksTheEndOfThePrimarysLink) {
+TEST_P(GrpcLinkTest, NothingBlocksTheEndOfThePrimarysLink) {
   StartServer();
   OpenAndAccept(std::make_shared<GatedSink>());
   auto reader = std::make_shared<StuckReader>();
@@ -577,7 +692,7 @@ TEST_F(GrpcLinkTest, NothingBlocksTheEndOfThePrimarysLink) {
   EXPECT_TRUE(at_primary_.closed.empty()) << "a callback after destruction";
 }
 
-TEST_F(GrpcLinkTest, NothingBlocksTheEndOfTheSecondarysLink) {
+TEST_P(GrpcLinkTest, NothingBlocksTheEndOfTheSecondarysLink) {
   StartServer();
   auto sink = std::make_shared<GatedSink>();
   OpenAndAccept(sink);
@@ -592,7 +707,114 @@ TEST_F(GrpcLinkTest, NothingBlocksTheEndOfTheSecondarysLink) {
   sink->Open();
 }
 
-TEST_F(GrpcLinkTest, ADamagedCheckpointIsDataLossOnBothSides) {
+// Holds whoever comes, once it is shut.
+class Gate {
+ public:
+  void Shut() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    shut_ = true;
+  }
+  void Pass() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    waiting_ = waiting_ || shut_;
+    changed_.wait(lock, [this] { return !shut_; });
+  }
+  bool waiting() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return waiting_;
+  }
+  // Opens it in a while, when what is about to be called waits for who is held. (Without that, tests nothing.)
+  std::thread OpenSoon() {
+    return std::thread([this] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      const std::lock_guard<std::mutex> lock(mutex_);
+      shut_ = false;
+      changed_.notify_all();
+    });
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  bool shut_ = false;
+  bool waiting_ = false;
+};
+
+// Gives a little at a time, through a gate from the second piece on.
+class GatedReader final : public CheckpointReader {
+ public:
+  GatedReader(std::string bytes, Gate* gate) : bytes_(std::move(bytes)), gate_(gate) {}
+  absl::StatusOr<size_t> Read(absl::Span<char>) override { return absl::UnimplementedError("in place only"); }
+  bool in_place() const override { return true; }
+  absl::StatusOr<absl::Span<const char>> ReadInPlace(size_t max) override {
+    if (offset_ > 0) gate_->Pass();
+    const absl::Span<const char> piece = absl::MakeConstSpan(bytes_).subspan(offset_, max);
+    offset_ += piece.size();
+    return piece;
+  }
+  size_t bytes_left() const override { return bytes_.size() - offset_; }
+  void Cancel() override {}
+
+ private:
+  const std::string bytes_;
+  Gate* const gate_;
+  size_t offset_ = 0;
+};
+
+TEST_P(GrpcLinkTest, ThePrimarysLinkEndsWhenWhoMakesAMessageIsDone) {
+  StartServer();
+  OpenAndAccept(std::make_shared<MemoryCheckpointSink>());
+  SendAndAwaitCommit(1, Checkpoint(1, 100));
+  Gate gate;
+  gate.Shut();
+  primary_->SendCheckpoint(2, std::make_shared<GatedReader>(Checkpoint(2, 3000), &gate), /*tell_when_sent=*/false,
+                           kWaits);
+  Until([&] { return gate.waiting(); });
+  std::thread opener = gate.OpenSoon();
+  primary_.reset();
+  opener.join();
+  Until([&] { return !sessions_[0]->closed.empty(); });
+  EXPECT_TRUE(sessions_[0]->checkpoints.empty());
+}
+
+TEST_P(GrpcLinkTest, TheServiceEndsWhenWhoTakesAMessageIsDone) {
+  Gate gate;
+  GrpcReplicationService::Options service_options;
+  service_options.before_decode_for_test = [&](CheckpointDecoder*) { gate.Pass(); };
+  StartServer(service_options);
+  GrpcPrimaryLink::Options options;
+  options.encoding_pool = std::make_shared<EncodingPool>(1);
+  OpenAndAccept(std::make_shared<MemoryCheckpointSink>(), Open(), options);
+  for (const uint64_t epoch : {1, 2, 3}) SendEncodedAndAwaitCommit(epoch);
+  gate.Shut();
+  primary_->SendCheckpoint(4, std::make_shared<MemoryCheckpointReader>(Checkpoint(4, 10), 64 << 10, /*in_place=*/true),
+                           /*tell_when_sent=*/false, kWaits);
+  Until([&] { return gate.waiting(); });
+  sessions_[0]->link.reset();
+  std::thread opener = gate.OpenSoon();
+  StopServer();
+  service_.reset();
+  opener.join();
+  EXPECT_EQ(sessions_[0]->checkpoints.size(), 2);
+}
+
+TEST_P(GrpcLinkTest, WhatIsAskedForAgainWaitsForNoOtherMessage) {
+  int blocks = 0;
+  GrpcReplicationService::Options service_options;
+  service_options.before_decode_for_test = [&](CheckpointDecoder* decoder) {
+    if (++blocks == 4) decoder->slots_for_test()->Clear();
+  };
+  StartServer(service_options);
+  GrpcPrimaryLink::Options options;
+  options.encoding_pool = std::make_shared<EncodingPool>(1);
+  // No heartbeat within a test.
+  OpenAndAccept(std::make_shared<MemoryCheckpointSink>(), Open(/*heartbeat_ms=*/200'000, /*timeout_ms=*/500'000),
+                options);
+  for (const uint64_t epoch : {1, 2, 3, 4}) SendEncodedAndAwaitCommit(epoch);
+  EXPECT_EQ(primary_->encoding().checkpoints_resent, 1);
+}
+
+TEST_P(GrpcLinkTest, ADamagedCheckpointIsDataLossOnBothSides) {
   StartServer();
   sink_ = std::make_shared<MemoryCheckpointSink>();
   PrimaryMessage data = DataMessage(Checkpoint(1, 2));
@@ -620,7 +842,7 @@ TEST_F(GrpcLinkTest, ADamagedCheckpointIsDataLossOnBothSides) {
   EXPECT_TRUE(sessions_[0]->seeded.empty());
 }
 
-TEST_F(GrpcLinkTest, HostileFirstMessagesAreRefused) {
+TEST_P(GrpcLinkTest, HostileFirstMessagesAreRefused) {
   StartServer();
   const auto Words = [&](const PrimaryMessage& first) {
     const grpc::Status status = Tell({first});
@@ -639,7 +861,7 @@ TEST_F(GrpcLinkTest, HostileFirstMessagesAreRefused) {
   EXPECT_TRUE(sessions_.empty());
 }
 
-TEST_F(GrpcLinkTest, HostileLaterMessagesEndTheSession) {
+TEST_P(GrpcLinkTest, HostileLaterMessagesEndTheSession) {
   StartServer();
   const auto Words = [&](const PrimaryMessage& second) {
     const grpc::Status status = Tell({OpenMessage(), second});
@@ -654,7 +876,7 @@ TEST_F(GrpcLinkTest, HostileLaterMessagesEndTheSession) {
   Until([&] { return sessions_.size() == 3 && !sessions_[2]->closed.empty(); });
 }
 
-TEST_F(GrpcLinkTest, AnOversizeMessageIsRefusedToItsSender) {
+TEST_P(GrpcLinkTest, AnOversizeMessageIsRefusedToItsSender) {
   StartServer();
   const grpc::Status status = Tell({OpenMessage(), DataMessage(std::string(8 << 20, 'x'))});
   EXPECT_TRUE(status.error_code() == grpc::StatusCode::INVALID_ARGUMENT ||
@@ -664,7 +886,7 @@ TEST_F(GrpcLinkTest, AnOversizeMessageIsRefusedToItsSender) {
   EXPECT_EQ(sessions_[0]->closed[0].code(), absl::StatusCode::kUnavailable);
 }
 
-TEST_F(GrpcLinkTest, AnAddressThatIsTakenIsNotServed) {
+TEST_P(GrpcLinkTest, AnAddressThatIsTakenIsNotServed) {
   StartServer();
   GrpcReplicationService second(loop_.get(), this, {});
   grpc::ServerBuilder builder;
@@ -673,20 +895,20 @@ TEST_F(GrpcLinkTest, AnAddressThatIsTakenIsNotServed) {
   EXPECT_FALSE(second.Start(&builder));
 }
 
-TEST_F(GrpcLinkTest, AHalfClosedStreamIsEnded) {
+TEST_P(GrpcLinkTest, AHalfClosedStreamIsEnded) {
   StartServer();
   EXPECT_EQ(Tell({}, /*half_close=*/true).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_EQ(Tell({OpenMessage()}, /*half_close=*/true).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
 }
 
-TEST_F(GrpcLinkTest, AStreamThatNeverOpensIsEnded) {
+TEST_P(GrpcLinkTest, AStreamThatNeverOpensIsEnded) {
   GrpcReplicationService::Options options;
   options.open_timeout = absl::Milliseconds(100);
   StartServer(options);
   EXPECT_EQ(Tell({}).error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
 }
 
-TEST_F(GrpcLinkTest, AMessageOfAnotherGenerationIsTheObserversToJudge) {
+TEST_P(GrpcLinkTest, AMessageOfAnotherGenerationIsTheObserversToJudge) {
   StartServer();
   PrimaryMessage stale = DataMessage("x");
   stale.set_generation(kGeneration - 1);
@@ -698,7 +920,7 @@ TEST_F(GrpcLinkTest, AMessageOfAnotherGenerationIsTheObserversToJudge) {
   EXPECT_EQ(sessions_[0]->messages[0].generation(), kGeneration - 1);
 }
 
-TEST_F(GrpcLinkTest, FloodsOfSessionsAreRefusedAndLeaveNothingBehind) {
+TEST_P(GrpcLinkTest, FloodsOfSessionsAreRefusedAndLeaveNothingBehind) {
   GrpcReplicationService::Options options;
   options.sessions_max = 6;
   options.sessions_per_protection_max = 2;
@@ -759,6 +981,9 @@ TEST_F(GrpcLinkTest, FloodsOfSessionsAreRefusedAndLeaveNothingBehind) {
     });
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(SeveralProcessors, GrpcLinkTest, testing::Values(false));
+INSTANTIATE_TEST_SUITE_P(OneProcessor, GrpcLinkTest, testing::Values(true));
 
 }  // namespace
 }  // namespace romulus

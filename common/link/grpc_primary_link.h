@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "common/base/one_processor.h"
 #include "common/codec/encoding_pool.h"
 #include "common/link/bandwidth_share.h"
 #include "common/link/replication_link.h"
@@ -19,9 +20,9 @@ namespace romulus {
 
 class PrimarySession;
 
-// The primary's end over gRPC, on a connection of its own. Threads: one that reads and sends checkpoints, one that
-// serves gRPC, beats and watches for silence; neither can block Close or the destructor (CheckpointReader::Cancel ends
-// a blocked Read).
+// The primary's end over gRPC, on a connection of its own. Threads: one that reads and sends checkpoints, as far as they
+// are not sent without a switch of threads (Options::one_processor), one that serves gRPC, beats and watches for silence;
+// neither can block Close or the destructor (CheckpointReader::Cancel ends a blocked Read).
 class GrpcPrimaryLink final : public PrimaryLink {
  public:
   struct Options {
@@ -38,6 +39,9 @@ class GrpcPrimaryLink final : public PrimaryLink {
     std::shared_ptr<EncodingPool> encoding_pool;
     // Of the pages' contents that are kept to encode against; here and, if it agrees, on the secondary.
     uint64_t page_cache_bytes_max = uint64_t{64} << 20;
+    // Nothing is won by handing work from thread to thread. Then a checkpoint that lies in memory is made into messages
+    // by whoever finds that the next one can be made: the first of them within SendCheckpoint.
+    bool one_processor = OneProcessor();
   };
 
   // `scheduler` outlives the link.

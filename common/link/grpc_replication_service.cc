@@ -78,7 +78,7 @@ void GrpcReplicationService::AwaitCall() {
   awaited_ = std::make_shared<SecondarySession>(
       scheduler_, acceptor_, host,
       SecondarySession::Options{options_.chunk_bytes_max, pool_, options_.open_timeout, options_.page_cache_bytes_max,
-                                options_.raw_only, options_.before_decode_for_test});
+                                options_.raw_only, options_.one_processor, options_.before_decode_for_test});
   service_.RequestReplicate(awaited_->context(), awaited_->stream(), queue_.get(), queue_.get(),
                             awaited_->tag_of(SecondarySession::Operation::kAccept));
 }

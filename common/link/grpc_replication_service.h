@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "common/base/one_processor.h"
 #include "common/link/secondary_session.h"
 #include "common/link/session_acceptor.h"
 #include "common/link/watch_thread.h"
@@ -35,6 +36,8 @@ class GrpcReplicationService final : private SecondarySession::Host {
     uint64_t page_cache_bytes_max = uint64_t{256} << 20;
     // Takes checkpoints only as they are: each session's choice is RAW.
     bool raw_only = false;
+    // Once a session's seed is committed its messages are taken by the thread that serves gRPC, not by one of its own.
+    bool one_processor = OneProcessor();
     // For tests, which spoil the page cache; on a receiver's thread.
     std::function<void(CheckpointDecoder*)> before_decode_for_test;
   };

@@ -146,6 +146,8 @@ void PrimarySession::SendCheckpoint(uint64_t epoch, std::shared_ptr<CheckpointRe
     checkpoint.reader = checkpoint.rewindable;
   }
   checkpoints_.push_back(std::move(checkpoint));
+  AdvanceHere(lock, [this] { return outgoing_.in_flight(); });
+  if (!SenderIsNeededLocked()) return;
   lock.unlock();
   changed_.notify_all();
 }
@@ -182,7 +184,7 @@ LinkEncoding PrimarySession::encoding() const {
 }
 
 void PrimarySession::OnReadDone(bool ok) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  std::unique_lock<std::mutex> lock(mutex_);
   reading_ = false;
   if (closed_) return;
   if (!ok) {
@@ -192,6 +194,7 @@ void PrimarySession::OnReadDone(bool ok) {
   }
   ReceiveLocked();
   ReadLocked();
+  if (resend_) AdvanceHere(lock, [this] { return outgoing_.has_chunks(); });
 }
 
 void PrimarySession::ReceiveLocked() {
@@ -307,10 +310,12 @@ void PrimarySession::OnWriteDone(bool ok) {
   }
   // If not ok, the call is over: OnReadDone and OnFinished follow.
   if (ok) WriteLocked();
+  AdvanceHere(lock, [this] { return outgoing_.has_chunks(); });
+  const bool wake = !had_room && SenderIsNeededLocked();
   lock.unlock();
   // Only a sender that waits for room. Woken for nothing, or to wait for the lock, it would cost every small checkpoint
   // a switch of threads.
-  if (!had_room) changed_.notify_all();
+  if (wake) changed_.notify_all();
 }
 
 void PrimarySession::OnFinished() {
@@ -358,79 +363,124 @@ absl::Status PrimarySession::CheckTimesLocked(absl::Duration now) {
 void PrimarySession::SendCheckpoints() {
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
-    changed_.wait(lock, [this] { return closed_ || resend_ || !checkpoints_.empty(); });
-    // What was committed goes now: for that alone this thread is not woken.
-    if (closed_ || (uncommitted_.has_value() && uncommitted_->epoch <= committed_)) {
-      {
-        // Readers go without the lock: what lies behind them is another's.
-        const std::optional<Checkpoint> done = std::exchange(uncommitted_, std::nullopt);
-        lock.unlock();
-      }
-      lock.lock();
-      if (closed_) return;
-      continue;
-    }
-    const bool again = std::exchange(resend_, false);
-    Checkpoint checkpoint = again ? *uncommitted_ : checkpoints_.front();
-    checkpoint.begun_at = LinkNow();
-    checkpoint.attempt += again;
-    checkpoint.sent_bytes = 0;
-    if (pipeline_ != nullptr) {
-      uncommitted_ = checkpoint;
-      if (checkpoint.rewindable == nullptr) uncommitted_->reader.reset();
-    }
-    const uint64_t link_bytes_per_second = link_bytes_per_second_;
-    lock.unlock();
-    if (pipeline_ != nullptr) pipeline_->set_link_bytes_per_second(link_bytes_per_second);
-    if (again) {
-      checkpoint.rewindable->Rewind();
-      pipeline_->ResetCache();
-    }
-    SendOne(checkpoint);
-    checkpoint = {};
-    lock.lock();
-    if (closed_) continue;
-    if (!checkpoints_.empty() && !again) checkpoints_.pop_front();
+    changed_.wait(lock, [this] { return closed_ ? !advancing_ : SenderIsNeededLocked(); });
+    if (closed_) break;
+    Advance(lock, [] { return false; });
   }
+  if (sending_.has_value()) EndSending(lock);
 }
 
-void PrimarySession::SendOne(const Checkpoint& checkpoint) {
-  size_t chunk_bytes = 0;
-  bool trailer_in_data = false;
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    chunk_bytes = chunk_bytes_;
-    trailer_in_data = trailer_in_data_;
+bool PrimarySession::CanAdvanceLocked() const {
+  if (closed_) return false;
+  if (!sending_.has_value()) return resend_ || !checkpoints_.empty();
+  return resend_ || !sending_->message.has_value() || outgoing_.TakesChunk();
+}
+
+bool PrimarySession::IsForSenderLocked() const {
+  if (!options_.one_processor || options_.bandwidth != nullptr) return true;
+  const Checkpoint& next = sending_.has_value() ? sending_->checkpoint : resend_ ? *uncommitted_ : checkpoints_.front();
+  return !next.reader->in_place();
+}
+
+void PrimarySession::Advance(std::unique_lock<std::mutex>& lock, const std::function<bool()>& enough) {
+  if (advancing_) return;
+  advancing_ = true;
+  const bool for_sender = IsForSenderLocked();
+  while (CanAdvanceLocked() && IsForSenderLocked() == for_sender && !enough()) {
+    if (!sending_.has_value()) {
+      Begin(lock);
+    } else if (resend_) {
+      EndSending(lock);
+    } else if (!sending_->message.has_value()) {
+      MakeMessage(lock);
+    } else {
+      QueueMessage(lock);
+    }
   }
-  BandwidthShare::Flow* const bandwidth = options_.bandwidth.get();
-  if (bandwidth != nullptr) chunk_bytes = bandwidth->ChunkBytes(chunk_bytes);
-  CheckpointMessages messages({generation_, checkpoint.epoch, checkpoint.attempt, trailer_in_data, checkpoint.after},
-                              checkpoint.reader, chunk_bytes, pipeline_.get());
-  for (bool is_last = false; !is_last;) {
-    // Made while those before are on their way.
-    absl::StatusOr<CheckpointMessages::Message> message = messages.Next();
-    if (bandwidth != nullptr && message.ok() && message->payload_bytes > 0 &&
-        !bandwidth->Await(message->payload_bytes, stopped_)) {
-      return;
-    }
-    std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [this] { return closed_ || resend_ || outgoing_.TakesChunk(); });
-    if (closed_ || resend_) return;
-    if (!message.ok()) {
-      // A reader's owner knows of its error; of a malformed checkpoint nobody else does.
-      if (messages.malformed()) CloseLocked(message.status());
-      return;
-    }
-    is_last = message->is_last;
-    sent_bytes_ += message->payload_bytes;
-    if (uncommitted_.has_value()) {
-      uncommitted_->sent_bytes += message->payload_bytes;
-      uncommitted_->waited_for_encoder = messages.waited_for_encoder();
-    }
-    outgoing_.PushChunk(std::move(message->bytes));
-    if (is_last && checkpoint.tell_when_sent) last_chunk_of_ = checkpoint.epoch;
-    WriteLocked();
+  advancing_ = false;
+  if (closed_ || SenderIsNeededLocked()) changed_.notify_all();
+}
+
+void PrimarySession::AdvanceHere(std::unique_lock<std::mutex>& lock, const std::function<bool()>& enough) {
+  if (CanAdvanceLocked() && !IsForSenderLocked()) Advance(lock, enough);
+}
+
+void PrimarySession::Begin(std::unique_lock<std::mutex>& lock) {
+  // Readers go without the lock: what lies behind them is another's.
+  std::optional<Checkpoint> done;
+  if (uncommitted_.has_value() && uncommitted_->epoch <= committed_) {
+    // What was committed goes now: for that alone no thread is woken. Nobody asks for it again.
+    done = std::exchange(uncommitted_, std::nullopt);
+    resend_ = false;
   }
+  if (!resend_ && checkpoints_.empty()) return;
+  Sending& sending = sending_.emplace();
+  sending.again = std::exchange(resend_, false);
+  Checkpoint& checkpoint = sending.checkpoint = sending.again ? *uncommitted_ : checkpoints_.front();
+  checkpoint.begun_at = LinkNow();
+  checkpoint.attempt += sending.again;
+  checkpoint.sent_bytes = 0;
+  if (pipeline_ != nullptr) {
+    uncommitted_ = checkpoint;
+    if (checkpoint.rewindable == nullptr) uncommitted_->reader.reset();
+  }
+  const CheckpointMessages::Which which{generation_, checkpoint.epoch, checkpoint.attempt, trailer_in_data_,
+                                        checkpoint.after};
+  const uint32_t chunk_bytes = chunk_bytes_;
+  const uint64_t link_bytes_per_second = link_bytes_per_second_;
+  lock.unlock();
+  done.reset();
+  if (pipeline_ != nullptr) pipeline_->set_link_bytes_per_second(link_bytes_per_second);
+  if (sending.again) {
+    checkpoint.rewindable->Rewind();
+    pipeline_->ResetCache();
+  }
+  sending.messages = std::make_unique<CheckpointMessages>(
+      which, checkpoint.reader,
+      options_.bandwidth != nullptr ? options_.bandwidth->ChunkBytes(chunk_bytes) : chunk_bytes, pipeline_.get());
+  lock.lock();
+}
+
+void PrimarySession::MakeMessage(std::unique_lock<std::mutex>& lock) {
+  lock.unlock();
+  absl::StatusOr<CheckpointMessages::Message> message = sending_->messages->Next();
+  const bool may_go = options_.bandwidth == nullptr || !message.ok() || message->payload_bytes == 0 ||
+                      options_.bandwidth->Await(message->payload_bytes, stopped_);
+  lock.lock();
+  if (!may_go || closed_ || resend_) return;
+  if (message.ok()) {
+    sending_->message = *std::move(message);
+    return;
+  }
+  // A reader's owner knows of its error; of a malformed checkpoint nobody else does.
+  if (sending_->messages->malformed()) CloseLocked(message.status());
+  EndSending(lock);
+}
+
+void PrimarySession::QueueMessage(std::unique_lock<std::mutex>& lock) {
+  CheckpointMessages::Message message = *std::exchange(sending_->message, std::nullopt);
+  sent_bytes_ += message.payload_bytes;
+  if (uncommitted_.has_value()) {
+    uncommitted_->sent_bytes += message.payload_bytes;
+    uncommitted_->waited_for_encoder = sending_->messages->waited_for_encoder();
+  }
+  outgoing_.PushChunk(std::move(message.bytes));
+  if (message.is_last && sending_->checkpoint.tell_when_sent) last_chunk_of_ = sending_->checkpoint.epoch;
+  WriteLocked();
+  if (message.is_last) EndSending(lock);
+}
+
+void PrimarySession::EndSending(std::unique_lock<std::mutex>& lock) {
+  std::optional<Sending> ended = std::exchange(sending_, std::nullopt);
+  std::optional<Checkpoint> first;
+  if (!ended->again && !checkpoints_.empty()) {
+    first = std::move(checkpoints_.front());
+    checkpoints_.pop_front();
+  }
+  lock.unlock();
+  ended.reset();
+  first.reset();
+  lock.lock();
 }
 
 void PrimarySession::CloseLocked(absl::Status status) {

@@ -16,6 +16,7 @@
 
 #include "common/codec/checkpoint_pipeline.h"
 #include "common/codec/rewindable_reader.h"
+#include "common/link/checkpoint_messages.h"
 #include "common/link/grpc_primary_link.h"
 #include "common/link/link_monitor.h"
 #include "common/link/observer_slot.h"
@@ -28,7 +29,9 @@ namespace romulus {
 // The gRPC call behind a GrpcPrimaryLink. Nothing reaches the observer or the scheduler once the link has let go
 // (Abandon), and gRPC is done with it by then. It has a completion queue of its own, and one thread (Serve) that is all
 // that works for gRPC here: it reads, writes what a full socket has left over, beats and watches for silence. It never
-// blocks elsewhere. mutex_ guards everything that is not const.
+// blocks elsewhere. Checkpoints are made into messages by one thread at a time (Advance): the sender, or without a
+// switch of threads whoever finds that one can be made (Options::one_processor). mutex_ guards everything that is not
+// const, except what belongs to that one thread.
 class PrimarySession final : public std::enable_shared_from_this<PrimarySession> {
  public:
   PrimarySession(Scheduler* scheduler, GrpcPrimaryLink::Options options, uint64_t generation,
@@ -60,6 +63,13 @@ class PrimarySession final : public std::enable_shared_from_this<PrimarySession>
     uint64_t sent_bytes = 0;
     absl::Duration waited_for_encoder;
   };
+  // The checkpoint that is being made into messages. Its advancer's own, but for message.
+  struct Sending {
+    Checkpoint checkpoint;
+    bool again = false;  // The secondary has asked for it.
+    std::unique_ptr<CheckpointMessages> messages;
+    std::optional<CheckpointMessages::Message> message;  // The next one, once it is made.
+  };
   // Takes messages as bytes (message_bytes.h), gives them parsed.
   using Stub = grpc::TemplatedGenericStub<grpc::ByteBuffer, replication::v1::SecondaryMessage>;
 
@@ -77,11 +87,24 @@ class PrimarySession final : public std::enable_shared_from_this<PrimarySession>
   void OnWriteDone(bool ok);
   void OnFinished();
   absl::Duration Tick(absl::Duration now);
+  // The sender thread.
   void SendCheckpoints();
-  // Returns early when the session is closed or the checkpoint is to be sent again.
-  void SendOne(const Checkpoint& checkpoint);
-
+  // Makes messages and queues them until nothing can be done or `enough` holds; none, if another thread is at it, which
+  // then goes on. mutex_ is held by `lock`, and let go meanwhile.
+  void Advance(std::unique_lock<std::mutex>& lock, const std::function<bool()>& enough);
+  // If what is next is not for the sender. From the scheduler's thread, which other links wait for, until something is
+  // in flight; from the serving one, which gRPC waits for, until a message waits beside that.
+  void AdvanceHere(std::unique_lock<std::mutex>& lock, const std::function<bool()>& enough);
+  // Advance's steps, each with the lock held at its begin and end:
+  void Begin(std::unique_lock<std::mutex>& lock);
+  void MakeMessage(std::unique_lock<std::mutex>& lock);
+  void QueueMessage(std::unique_lock<std::mutex>& lock);
+  void EndSending(std::unique_lock<std::mutex>& lock);
   // With mutex_ held:
+  bool CanAdvanceLocked() const;
+  // What can be advanced is the sender thread's: it may block, or another processor can do it.
+  bool IsForSenderLocked() const;
+  bool SenderIsNeededLocked() const { return !advancing_ && CanAdvanceLocked() && IsForSenderLocked(); }
   void CloseLocked(absl::Status status);
   void ReceiveLocked();
   absl::Status AcceptLocked(const replication::v1::SessionAccepted& accepted);
@@ -119,7 +142,9 @@ class PrimarySession final : public std::enable_shared_from_this<PrimarySession>
   OutgoingQueue<grpc::ByteBuffer> outgoing_;
   // The checkpoint whose last chunk is the last in outgoing_, if the observer is to be told when that is written.
   std::optional<uint64_t> last_chunk_of_;
-  std::deque<Checkpoint> checkpoints_;     // The first is being sent.
+  std::deque<Checkpoint> checkpoints_;  // The first is being sent.
+  std::optional<Sending> sending_;
+  bool advancing_ = false;  // A thread is in Advance.
   // Of an encoded session: the one that was begun last, until it is committed.
   std::optional<Checkpoint> uncommitted_;
   bool resend_ = false;  // It is to be sent again.

@@ -198,7 +198,7 @@ uint64_t SecondarySession::received_bytes() const {
 void SecondarySession::OnReadDone(bool ok) {
   bool first = false;
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    std::unique_lock<std::mutex> lock(mutex_);
     if (closed_) return;
     if (!ok) {
       // gRPC does not tell these apart; to this side all of them are a link that is gone.
@@ -216,6 +216,10 @@ void SecondarySession::OnReadDone(bool ok) {
       received_.emplace_back();
       received_.back().Swap(&incoming_);
       ReadLocked();
+      if (!IsForReceiverLocked()) {
+        TakeReceived(lock);
+        return;
+      }
     }
   }
   // No read is outstanding: incoming_ stays as it is.
@@ -267,8 +271,20 @@ void SecondarySession::Open(const grpc::ByteBuffer& bytes) {
 void SecondarySession::Receive() {
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
-    changed_.wait(lock, [this] { return closed_ || (!received_.empty() && undelivered_ < kUndeliveredMax); });
+    changed_.wait(lock, [this] { return closed_ ? !taking_ : CanTakeLocked(); });
     if (closed_) break;
+    TakeReceived(lock);
+  }
+  received_.clear();
+  assembler_.reset();
+  decoder_.reset();
+  receiver_ended_ = true;
+  lock.unlock();
+  host_->Wake();
+}
+
+void SecondarySession::TakeReceived(std::unique_lock<std::mutex>& lock) {
+  while (!closed_ && CanTakeLocked()) {
     grpc::ByteBuffer bytes;
     bytes.Swap(&received_.front());
     received_.pop_front();
@@ -277,17 +293,15 @@ void SecondarySession::Receive() {
     if (new_sink_ != nullptr) assembler_->SetSeedSink(std::move(new_sink_));
     if (new_decoder_ != nullptr) decoder_ = std::move(new_decoder_);
     assembler_->MarkCommitted(committed_);
+    taking_ = true;
     lock.unlock();
     const absl::Status status = Take(bytes);
+    bytes.Clear();
     lock.lock();
+    taking_ = false;
     if (!status.ok()) CloseLocked(status, status);
   }
-  received_.clear();
-  assembler_.reset();
-  decoder_.reset();
-  receiver_ended_ = true;
-  lock.unlock();
-  host_->Wake();
+  if (closed_) changed_.notify_all();
 }
 
 absl::Status SecondarySession::Take(const grpc::ByteBuffer& bytes) {

@@ -31,7 +31,7 @@ namespace romulus {
 // One Replicate call on the secondary, from its acceptance until gRPC and the session's thread are both done with it.
 // What gRPC has done comes through OnDone, on the thread that serves its completion queue, and never blocks here; the
 // receiver thread exists from OpenSession on; mutex_ guards everything that is not const, except what is the receiver's
-// own.
+// own: the thread's that takes messages (taking_).
 class SecondarySession final : public std::enable_shared_from_this<SecondarySession> {
  public:
   using Stream = grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>;
@@ -52,6 +52,9 @@ class SecondarySession final : public std::enable_shared_from_this<SecondarySess
     uint64_t page_cache_bytes_max = 0;
     // Takes no encoded checkpoints.
     bool raw_only = false;
+    // Nothing is won by handing messages to the receiver thread, unless they may block: the thread that serves gRPC
+    // takes them itself once the seed is committed.
+    bool one_processor = false;
     // For tests, which spoil the page cache; on a receiver's thread.
     std::function<void(CheckpointDecoder*)> before_decode_for_test;
   };
@@ -114,7 +117,12 @@ class SecondarySession final : public std::enable_shared_from_this<SecondarySess
   // The session's first message.
   void Open(const grpc::ByteBuffer& bytes);
   void Receive();
-  // On the receiver thread, without mutex_.
+  // Takes the messages that are there. mutex_ is held by `lock`, and let go meanwhile.
+  void TakeReceived(std::unique_lock<std::mutex>& lock);
+  bool CanTakeLocked() const { return !taking_ && !received_.empty() && undelivered_ < kUndeliveredMax; }
+  // It may block: the seed goes to where the standby is made.
+  bool IsForReceiverLocked() const { return !options_.one_processor || committed_ == 0; }
+  // On the thread that takes messages, without mutex_.
   absl::Status Take(const grpc::ByteBuffer& bytes);
   absl::Status TakeData(const replication::v1::CheckpointData& data, CheckpointBytes::Pieces payload);
   absl::Status TakeTrailer(const replication::v1::CheckpointTrailer& trailer);
@@ -151,6 +159,7 @@ class SecondarySession final : public std::enable_shared_from_this<SecondarySess
   bool finishing_ = false;  // Finish was called.
   bool reading_ = false;    // A read is outstanding.
   bool receiver_ended_ = true;
+  bool taking_ = false;  // A thread takes messages.
   int undelivered_ = 0;
   grpc::Status finish_status_;
   grpc::ByteBuffer incoming_;              // gRPC's while reading_.
@@ -166,7 +175,7 @@ class SecondarySession final : public std::enable_shared_from_this<SecondarySess
   uint64_t committed_ = 0;
   uint64_t received_bytes_ = 0;
 
-  // The receiver thread's own.
+  // The receiver's own.
   ReceivedMessage message_;
   std::optional<CheckpointAssembler> assembler_;
   std::unique_ptr<CheckpointDecoder> decoder_;  // Null: checkpoints come as they are.

@@ -8,7 +8,8 @@
 
 namespace romulus {
 
-// The bytes of one checkpoint, once, in order, as libxc wrote them. Used by one thread at a time (the link's sender).
+// The bytes of one checkpoint, once, in order, as libxc wrote them. Used by one thread at a time (the link's
+// sender; one that is in_place() also by the scheduler's thread and the one that serves gRPC).
 class CheckpointReader {
  public:
   virtual ~CheckpointReader() = default;
