@@ -1,6 +1,7 @@
 #include "primary/save_helper/save_loop.h"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 #include <utility>
 
@@ -198,7 +199,12 @@ absl::Status SaveLoop::Prepare(StagingMemory& staging) {
   if (staging.reserved() > kNeverTrimmedBelow && used < staging.reserved() / 4) {
     staging.Trim(std::max(kNeverTrimmedBelow, 2 * used));
   }
-  if (staging.reserved() > staging_bytes_max_) staging.Trim(std::max(needed, staging_bytes_max_));
+  const size_t bound = std::max(needed, staging_bytes_max_);
+  if (staging.reserved() > bound) staging.Trim(bound);
+  // While it is little, in steps that grow with it: the largest checkpoint so far becomes a little larger for hours.
+  if (needed < kNeverTrimmedBelow && staging.Reserve(std::min(std::bit_ceil(needed), bound)).ok()) {
+    return absl::OkStatus();
+  }
   return staging.Reserve(needed);
 }
 

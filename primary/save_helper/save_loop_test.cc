@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <functional>
@@ -74,6 +75,12 @@ class SaveLoopTest : public testing::Test, public SuspendableGuest, public Guest
       });
     }
     reader.join();
+  }
+  // The memory of a staging file.
+  size_t StagingTaken(size_t file) {
+    struct stat status {};
+    EXPECT_EQ(fstat(files_[file].get(), &status), 0);
+    return static_cast<size_t>(status.st_blocks) * 512;
   }
   // As it was when it was captured.
   std::string Staged(const helper::v1::Captured& captured) {
@@ -441,6 +448,20 @@ TEST_F(SaveLoopTest, ACheckpointLargerThanTheBoundIsTakenAndCounted) {
   ASSERT_EQ(captured.size(), 4);
   EXPECT_EQ(captured[0].oversized_checkpoints(), 0);
   EXPECT_EQ(captured[3].oversized_checkpoints(), 3);
+}
+
+TEST_F(SaveLoopTest, StagingMemoryIsTakenInStepsThatGrowUpToTheBound) {
+  dirty_pages_ = 280;
+  Run();
+  // 2.1 MiB is what a checkpoint of all of the guest could take.
+  EXPECT_EQ(StagingTaken(0), size_t{4} << 20);
+  EXPECT_EQ(StagingTaken(1), size_t{4} << 20);
+}
+
+TEST_F(SaveLoopTest, StagingMemoryBeyondTheBoundIsWhatIsNeeded) {
+  dirty_pages_ = 280;
+  Run(/*staging_bytes_max=*/100 * kPageBytes);
+  EXPECT_EQ(StagingTaken(0), size_t{3} << 20);
 }
 
 TEST_F(SaveLoopTest, WhereThereIsNoMemoryForItTheGuestRunsOnAndItIsSaid) {
