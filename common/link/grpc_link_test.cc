@@ -144,38 +144,81 @@ class SecondaryObserver final : public SecondaryLink::Observer {
   std::vector<absl::Status> closed;
 };
 
-// A sink that takes nothing until it is opened.
-class GatedSink final : public CheckpointSink {
+// Holds whoever comes while it is shut.
+class Gate {
  public:
-  absl::Status Write(absl::Span<const char> bytes) override {
-    std::unique_lock<std::mutex> lock(mutex_);
-    ++blocked_;
-    changed_.notify_all();
-    changed_.wait(lock, [this] { return open_; });
-    --blocked_;
-    bytes_.append(bytes.data(), bytes.size());
-    return absl::OkStatus();
+  explicit Gate(bool shut = false) : shut_(shut) {}
+  void Shut() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    shut_ = true;
   }
   void Open() {
     const std::lock_guard<std::mutex> lock(mutex_);
-    open_ = true;
+    shut_ = false;
     changed_.notify_all();
   }
-  bool blocked() const {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return blocked_ > 0;
+  // Opens it when what is called next waits, as a rule, for who is held.
+  std::thread OpenSoon() {
+    return std::thread([this] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      Open();
+    });
   }
-  std::string bytes() const {
+  void Pass() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    ++waiting_;
+    changed_.wait(lock, [this] { return !shut_; });
+    --waiting_;
+  }
+  bool holds_somebody() const {
     const std::lock_guard<std::mutex> lock(mutex_);
-    return bytes_;
+    return shut_ && waiting_ > 0;
   }
 
  private:
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  bool open_ = false;
-  int blocked_ = 0;
-  std::string bytes_;
+  bool shut_;
+  int waiting_ = 0;
+};
+
+// A sink that takes nothing until it is opened.
+class GatedSink final : public CheckpointSink {
+ public:
+  absl::Status Write(absl::Span<const char> bytes) override {
+    gate_.Pass();
+    return sink_.Write(bytes);
+  }
+  void Open() { gate_.Open(); }
+  bool blocked() const { return gate_.holds_somebody(); }
+  std::string bytes() const { return sink_.bytes(); }
+
+ private:
+  Gate gate_{/*shut=*/true};
+  MemoryCheckpointSink sink_;
+};
+
+// A checkpoint in memory that says when it is read.
+class WatchedReader final : public CheckpointReader {
+ public:
+  WatchedReader(const std::string& bytes, bool in_place, std::function<void()> before_read)
+      : reader_(bytes, bytes.size(), in_place), before_read_(std::move(before_read)) {}
+
+  absl::StatusOr<size_t> Read(absl::Span<char> buffer) override {
+    before_read_();
+    return reader_.Read(buffer);
+  }
+  bool in_place() const override { return reader_.in_place(); }
+  absl::StatusOr<absl::Span<const char>> ReadInPlace(size_t max) override {
+    before_read_();
+    return reader_.ReadInPlace(max);
+  }
+  size_t bytes_left() const override { return reader_.bytes_left(); }
+  void Cancel() override { reader_.Cancel(); }
+
+ private:
+  MemoryCheckpointReader reader_;
+  const std::function<void()> before_read_;
 };
 
 // A reader that never gives anything until it is cancelled.
@@ -349,39 +392,6 @@ TEST_P(GrpcLinkTest, CheckpointsOfSeveralSizesArriveAsTheyWereAndAreCommitted) {
   EXPECT_GE(sessions_[0]->link->received_bytes(), sent);
 }
 
-// Where each was read.
-class ThreadNotingReader final : public CheckpointReader {
- public:
-  ThreadNotingReader(std::string bytes, bool in_place) : bytes_(std::move(bytes)), in_place_(in_place) {}
-
-  absl::StatusOr<size_t> Read(absl::Span<char> buffer) override {
-    const absl::StatusOr<absl::Span<const char>> bytes = ReadInPlace(buffer.size());
-    memcpy(buffer.data(), bytes->data(), bytes->size());
-    return bytes->size();
-  }
-  bool in_place() const override { return in_place_; }
-  absl::StatusOr<absl::Span<const char>> ReadInPlace(size_t max) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    threads_.push_back(std::this_thread::get_id());
-    const absl::Span<const char> piece = absl::MakeConstSpan(bytes_).subspan(offset_, max);
-    offset_ += piece.size();
-    return piece;
-  }
-  size_t bytes_left() const override { return bytes_.size() - offset_; }
-  void Cancel() override {}
-  std::vector<std::thread::id> threads() const {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return threads_;
-  }
-
- private:
-  const std::string bytes_;
-  const bool in_place_;
-  size_t offset_ = 0;
-  mutable std::mutex mutex_;
-  std::vector<std::thread::id> threads_;
-};
-
 TEST_P(GrpcLinkTest, WithOneProcessorWhatCantBlockIsNotHandedOver) {
   StartServer();
   // How many of a checkpoint's pieces are read on this thread, the caller's. (No heartbeat is in flight then.)
@@ -390,12 +400,16 @@ TEST_P(GrpcLinkTest, WithOneProcessorWhatCantBlockIsNotHandedOver) {
     at_primary_ = {};
     OpenAndAccept(std::make_shared<MemoryCheckpointSink>(), Open(/*heartbeat_ms=*/10'000), options);
     SendAndAwaitCommit(1, Checkpoint(1, 100));
-    const auto reader = std::make_shared<ThreadNotingReader>(Checkpoint(2, 500), in_place);
+    std::mutex mutex;
+    std::vector<std::thread::id> threads;
+    const auto reader = std::make_shared<WatchedReader>(Checkpoint(2, 500), in_place, [&] {
+      const std::lock_guard<std::mutex> lock(mutex);
+      threads.push_back(std::this_thread::get_id());
+    });
     primary_->SendCheckpoint(2, reader, /*tell_when_sent=*/false, kWaits);
     Until([&] { return at_primary_.messages.back().checkpoint_commit().epoch() == 2; });
-    const std::vector<std::thread::id> threads = reader->threads();
-    EXPECT_GT(threads.size(), 10);
     primary_.reset();
+    EXPECT_GT(threads.size(), 10);
     return std::count(threads.begin(), threads.end(), std::this_thread::get_id());
   };
   EXPECT_EQ(ReadHere({}, /*in_place=*/true), GetParam() ? 1 : 0) << "the first message, and no more than that";
@@ -707,69 +721,19 @@ TEST_P(GrpcLinkTest, NothingBlocksTheEndOfTheSecondarysLink) {
   sink->Open();
 }
 
-// Holds whoever comes, once it is shut.
-class Gate {
- public:
-  void Shut() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    shut_ = true;
-  }
-  void Pass() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    waiting_ = waiting_ || shut_;
-    changed_.wait(lock, [this] { return !shut_; });
-  }
-  bool waiting() const {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return waiting_;
-  }
-  // Opens it in a while, when what is about to be called waits for who is held. (Without that, tests nothing.)
-  std::thread OpenSoon() {
-    return std::thread([this] {
-      std::this_thread::sleep_for(std::chrono::milliseconds(100));
-      const std::lock_guard<std::mutex> lock(mutex_);
-      shut_ = false;
-      changed_.notify_all();
-    });
-  }
-
- private:
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  bool shut_ = false;
-  bool waiting_ = false;
-};
-
-// Gives a little at a time, through a gate from the second piece on.
-class GatedReader final : public CheckpointReader {
- public:
-  GatedReader(std::string bytes, Gate* gate) : bytes_(std::move(bytes)), gate_(gate) {}
-  absl::StatusOr<size_t> Read(absl::Span<char>) override { return absl::UnimplementedError("in place only"); }
-  bool in_place() const override { return true; }
-  absl::StatusOr<absl::Span<const char>> ReadInPlace(size_t max) override {
-    if (offset_ > 0) gate_->Pass();
-    const absl::Span<const char> piece = absl::MakeConstSpan(bytes_).subspan(offset_, max);
-    offset_ += piece.size();
-    return piece;
-  }
-  size_t bytes_left() const override { return bytes_.size() - offset_; }
-  void Cancel() override {}
-
- private:
-  const std::string bytes_;
-  Gate* const gate_;
-  size_t offset_ = 0;
-};
-
 TEST_P(GrpcLinkTest, ThePrimarysLinkEndsWhenWhoMakesAMessageIsDone) {
   StartServer();
   OpenAndAccept(std::make_shared<MemoryCheckpointSink>());
   SendAndAwaitCommit(1, Checkpoint(1, 100));
   Gate gate;
   gate.Shut();
-  primary_->SendCheckpoint(2, std::make_shared<GatedReader>(Checkpoint(2, 3000), &gate), /*tell_when_sent=*/false,
-                           kWaits);
-  Until([&] { return gate.waiting(); });
+  // The first message passes.
+  bool first = true;
+  const auto reader = std::make_shared<WatchedReader>(Checkpoint(2, 3000), /*in_place=*/true, [&] {
+    if (!std::exchange(first, false)) gate.Pass();
+  });
+  primary_->SendCheckpoint(2, reader, /*tell_when_sent=*/false, kWaits);
+  Until([&] { return gate.holds_somebody(); });
   std::thread opener = gate.OpenSoon();
   primary_.reset();
   opener.join();
@@ -789,7 +753,7 @@ TEST_P(GrpcLinkTest, TheServiceEndsWhenWhoTakesAMessageIsDone) {
   gate.Shut();
   primary_->SendCheckpoint(4, std::make_shared<MemoryCheckpointReader>(Checkpoint(4, 10), 64 << 10, /*in_place=*/true),
                            /*tell_when_sent=*/false, kWaits);
-  Until([&] { return gate.waiting(); });
+  Until([&] { return gate.holds_somebody(); });
   sessions_[0]->link.reset();
   std::thread opener = gate.OpenSoon();
   StopServer();

@@ -38,7 +38,7 @@ class GrpcReplicationService final : private SecondarySession::Host {
     bool raw_only = false;
     // Once a session's seed is committed its messages are taken by the thread that serves gRPC, not by one of its own.
     bool one_processor = OneProcessor();
-    // For tests, which spoil the page cache; on a receiver's thread.
+    // For tests, which spoil the page cache; on the thread that takes a session's messages.
     std::function<void(CheckpointDecoder*)> before_decode_for_test;
   };
 

@@ -55,7 +55,7 @@ class SecondarySession final : public std::enable_shared_from_this<SecondarySess
     // Nothing is won by handing messages to the receiver thread, unless they may block: the thread that serves gRPC
     // takes them itself once the seed is committed.
     bool one_processor = false;
-    // For tests, which spoil the page cache; on a receiver's thread.
+    // For tests, which spoil the page cache; on the thread that takes a session's messages.
     std::function<void(CheckpointDecoder*)> before_decode_for_test;
   };
   class Host {

@@ -201,10 +201,10 @@ absl::Status SaveLoop::Prepare(StagingMemory& staging) {
   }
   const size_t bound = std::max(needed, staging_bytes_max_);
   if (staging.reserved() > bound) staging.Trim(bound);
+  if (needed <= staging.reserved()) return absl::OkStatus();
   // While it is little, in steps that grow with it: the largest checkpoint so far becomes a little larger for hours.
-  if (needed < kNeverTrimmedBelow && staging.Reserve(std::min(std::bit_ceil(needed), bound)).ok()) {
-    return absl::OkStatus();
-  }
+  const bool little = needed < kNeverTrimmedBelow;
+  if (little && staging.Reserve(std::min(std::bit_ceil(needed), bound)).ok()) return absl::OkStatus();
   return staging.Reserve(needed);
 }
 
