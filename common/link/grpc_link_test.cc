@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
@@ -203,22 +204,30 @@ class WatchedReader final : public CheckpointReader {
  public:
   WatchedReader(const std::string& bytes, bool in_place, std::function<void()> before_read)
       : reader_(bytes, bytes.size(), in_place), before_read_(std::move(before_read)) {}
+  ~WatchedReader() override { EXPECT_EQ(being_read_, 0) << "destroyed by another thread"; }
 
   absl::StatusOr<size_t> Read(absl::Span<char> buffer) override {
-    before_read_();
+    BeforeRead();
     return reader_.Read(buffer);
   }
   bool in_place() const override { return reader_.in_place(); }
   absl::StatusOr<absl::Span<const char>> ReadInPlace(size_t max) override {
-    before_read_();
+    BeforeRead();
     return reader_.ReadInPlace(max);
   }
   size_t bytes_left() const override { return reader_.bytes_left(); }
   void Cancel() override { reader_.Cancel(); }
 
  private:
+  void BeforeRead() {
+    ++being_read_;
+    before_read_();
+    --being_read_;
+  }
+
   MemoryCheckpointReader reader_;
   const std::function<void()> before_read_;
+  std::atomic<int> being_read_ = 0;
 };
 
 // A reader that never gives anything until it is cancelled.
@@ -727,12 +736,12 @@ TEST_P(GrpcLinkTest, ThePrimarysLinkEndsWhenWhoMakesAMessageIsDone) {
   SendAndAwaitCommit(1, Checkpoint(1, 100));
   Gate gate;
   gate.Shut();
-  // The first message passes.
+  // The first message passes. Nobody but the link has the reader: whoever lets go of it too soon is noticed.
   bool first = true;
-  const auto reader = std::make_shared<WatchedReader>(Checkpoint(2, 3000), /*in_place=*/true, [&] {
+  auto reader = std::make_shared<WatchedReader>(Checkpoint(2, 3000), /*in_place=*/true, [&] {
     if (!std::exchange(first, false)) gate.Pass();
   });
-  primary_->SendCheckpoint(2, reader, /*tell_when_sent=*/false, kWaits);
+  primary_->SendCheckpoint(2, std::move(reader), /*tell_when_sent=*/false, kWaits);
   Until([&] { return gate.holds_somebody(); });
   std::thread opener = gate.OpenSoon();
   primary_.reset();
