@@ -1,5 +1,7 @@
 #include "common/stream/record_scanner.h"
 
+#include <endian.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -80,6 +82,11 @@ absl::Status RecordScanner::Feed(absl::Span<const char> bytes) {
       continue;
     }
     if (complete_) return Malformed("bytes follow the checkpoint's last record");
+    if (part_ == Part::kFrame && part_filled_ == 0 && bytes.size() >= sizeof(uint64_t)) {
+      const absl::Status status = TakeFrames(bytes);
+      if (!status.ok()) return status;
+      continue;
+    }
     if (part_ == Part::kRecordHeader && part_filled_ == 0) record_start_ = offset_;
     const size_t taken = std::min(PartBytes() - part_filled_, bytes.size());
     memcpy(part_bytes_ + part_filled_, bytes.data(), taken);
@@ -125,7 +132,7 @@ absl::Status RecordScanner::TakePart() {
     case Part::kPageDataHeader:
       return TakePageDataHeader();
     case Part::kFrame:
-      return TakeFrame();
+      return TakeFrame(LittleEndian(part_bytes_, sizeof(uint64_t)));
   }
   CheckFailed(__FILE__, __LINE__, "part_");
 }
@@ -203,8 +210,19 @@ absl::Status RecordScanner::TakePageDataHeader() {
   return absl::OkStatus();
 }
 
-absl::Status RecordScanner::TakeFrame() {
-  const uint64_t frame = LittleEndian(part_bytes_, 8);
+absl::Status RecordScanner::TakeFrames(absl::Span<const char>& bytes) {
+  while (part_ == Part::kFrame && bytes.size() >= sizeof(uint64_t)) {
+    uint64_t frame = 0;
+    memcpy(&frame, bytes.data(), sizeof(frame));
+    offset_ += sizeof(frame);
+    bytes.remove_prefix(sizeof(frame));
+    const absl::Status status = TakeFrame(le64toh(frame));
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RecordScanner::TakeFrame(uint64_t frame) {
   const unsigned type = static_cast<unsigned>(frame >> kFrameTypeShift);
   if ((type >= kFrameTypeUnusedFirst && type <= kFrameTypeUnusedLast) || (frame & kFrameReservedMask) != 0) {
     return Malformed(absl::StrCat("lists a frame of an unknown type: 0x", absl::Hex(frame)));

@@ -47,7 +47,9 @@ class RecordScanner {
   absl::Status TakeDomainHeader();
   absl::Status TakeRecordHeader();
   absl::Status TakePageDataHeader();
-  absl::Status TakeFrame();
+  // Of `bytes`, as many as are whole and of this record: most come so.
+  absl::Status TakeFrames(absl::Span<const char>& bytes);
+  absl::Status TakeFrame(uint64_t frame);
   absl::Status CheckPlace(uint32_t type) const;
   absl::Status Malformed(absl::string_view what) const;
 
