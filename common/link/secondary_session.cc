@@ -418,9 +418,12 @@ absl::Status SecondarySession::TakeTrailer(const CheckpointTrailer& trailer) {
 }
 
 void SecondarySession::Post(std::function<void(SecondaryLink::Observer*)> call) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (closed_) return;
-  ++undelivered_;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (closed_) return;
+    ++undelivered_;
+  }
+  // Without the lock: who answers it would wake to wait for it.
   scheduler_->Post([self = shared_from_this(), call = std::move(call)] {
     if (SecondaryLink::Observer* observer = self->observer_->ForCall()) call(observer);
     bool waited_for = false;
