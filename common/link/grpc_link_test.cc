@@ -24,6 +24,7 @@
 #include "common/link/bandwidth_share.h"
 #include "common/link/grpc_primary_link.h"
 #include "common/link/grpc_replication_service.h"
+#include "common/link/loopback_proxy.h"
 #include "common/link/watch_thread.h"
 #include "common/loop/scheduler.h"
 #include "common/stream/memory_checkpoint.h"
@@ -280,10 +281,9 @@ class GrpcLinkTest : public testing::TestWithParam<bool>, public SessionAcceptor
     options.one_processor = GetParam();
     service_ = std::make_unique<GrpcReplicationService>(loop_.get(), this, options);
     grpc::ServerBuilder builder;
-    int port = 0;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
     ASSERT_TRUE(service_->Start(&builder));
-    address_ = absl::StrCat("127.0.0.1:", port);
+    address_ = absl::StrCat("127.0.0.1:", port_);
   }
   void StopServer() {
     if (service_ != nullptr) service_->Shutdown();
@@ -369,7 +369,8 @@ class GrpcLinkTest : public testing::TestWithParam<bool>, public SessionAcceptor
 
   std::unique_ptr<PumpedScheduler> loop_;
   std::unique_ptr<GrpcReplicationService> service_;
-  std::string address_;
+  int port_ = 0;
+  std::string address_;  // Where primaries connect to.
   std::shared_ptr<CheckpointSink> sink_;
   std::vector<std::unique_ptr<SecondaryObserver>> sessions_;
   PrimaryObserver at_primary_;
@@ -553,6 +554,24 @@ TEST_P(GrpcLinkTest, ASecondaryThatIsAliveButDoesNotAcceptIsGivenUp) {
   OpenPrimary(Open(), options);
   Until([&] { return !at_primary_.closed.empty(); });
   EXPECT_TRUE(absl::StrContains(at_primary_.closed[0].message(), "has not accepted")) << at_primary_.closed[0];
+}
+
+TEST_P(GrpcLinkTest, ACheckpointDoesNotWaitForWhatComesBack) {
+  StartServer();
+  LoopbackProxy network(port_);
+  address_ = absl::StrCat("127.0.0.1:", network.port());
+  OpenAndAccept(std::make_shared<MemoryCheckpointSink>(), Open(/*heartbeat_ms=*/10'000));
+  SendAndAwaitCommit(1, Checkpoint(1, 1000));
+  network.Hold(/*from_client=*/false, /*to_client=*/true);
+  const std::string bytes = Checkpoint(2, 500);  // 2 MB, in several messages.
+  primary_->SendCheckpoint(2, std::make_shared<MemoryCheckpointReader>(bytes, 64 << 10, /*in_place=*/true),
+                           /*tell_when_sent=*/false, kWaits);
+  Until([&] { return sessions_[0]->checkpoints.size() == 1; });
+  ASSERT_EQ(sessions_[0]->checkpoints.size(), 1) << "a window that has to be opened first";
+  EXPECT_TRUE(sessions_[0]->checkpoints[0] == bytes);
+  EXPECT_EQ(at_primary_.messages.back().checkpoint_commit().epoch(), 1);
+  network.Hold(false, false);
+  Until([&] { return at_primary_.messages.back().checkpoint_commit().epoch() == 2; });
 }
 
 TEST_P(GrpcLinkTest, ASlowSinkHoldsUpTheSenderAndIsNoSilence) {

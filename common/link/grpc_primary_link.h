@@ -30,8 +30,9 @@ class GrpcPrimaryLink final : public PrimaryLink {
     std::string address;
     // Null: plain text.
     std::shared_ptr<grpc::ChannelCredentials> credentials;
-    // The largest CheckpointData.payload, unless the secondary takes less. It bounds how long a heartbeat waits.
-    uint32_t chunk_bytes = 1 << 20;
+    // The largest CheckpointData.payload, unless the secondary takes less. While the secondary takes one, the next is
+    // made: smaller ones keep both ends busy, larger ones cost less for each byte.
+    uint32_t chunk_bytes = 512 << 10;
     absl::Duration accept_timeout = absl::Seconds(30);
     // What checkpoints may take of the network; null: all that there is.
     std::shared_ptr<BandwidthShare::Flow> bandwidth;

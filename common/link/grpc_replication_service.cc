@@ -34,11 +34,11 @@ bool GrpcReplicationService::Start(grpc::ServerBuilder* builder) {
   // of that size: none would be large enough to be kept where it lies (CheckpointAssembler::kHeldBytesMin).
   constexpr int kFrameBytesMost = (1 << 24) - 1;  // RFC 9113, 4.2.
   builder->AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, std::min(message_bytes_max, kFrameBytesMost));
-  // What a connection may send that nobody has read: gRPC's 64 KiB, and the rest of a message once its beginning is
-  // here. Larger windows (a stream's look-ahead of 4 MiB; BDP probing, which saves two thirds of the system calls) are
-  // no faster, and let megabytes wait in the sockets, where the copies miss the caches: with both ends on the same
-  // processors 30% to 50% more processor time.
-  builder->AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  // What a connection may send that nobody has read: 4 MiB, from its start, as long as gRPC has no bound on memory to
+  // keep to (TransportFlowControl of gRPC 1.51). Without the probe it is HTTP/2's 64 KiB, and the rest of a message
+  // only once its beginning has come and word of that is back: a round trip for each message, in which one end waits,
+  // then the other. (GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES widens the streams' windows, not the connection's.)
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 1);
   builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options_.sessions_max);
   // Connections that carry no session, or whose host has vanished (sessions have heartbeats of their own).
   builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, 60'000);

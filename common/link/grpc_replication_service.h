@@ -21,9 +21,10 @@
 namespace romulus {
 
 // Takes Replicate calls, with a server of its own, and hands each, once its OpenSession has come, to the acceptor on
-// the scheduler's thread. A session costs a thread and a chunk from OpenSession on; how many there can be, and for how
-// long one may stay without OpenSession, is bounded: what is too much is refused with RESOURCE_EXHAUSTED. One thread
-// does all of gRPC's work for all sessions: it reads, writes what a full socket has left over, and blocks nowhere else.
+// the scheduler's thread. A session costs a thread and a chunk from OpenSession on, and up to 4 MiB that its peer has
+// sent and nobody taken; how many there can be, and for how long one may stay without OpenSession, is bounded: what is
+// too much is refused with RESOURCE_EXHAUSTED. One thread does all of gRPC's work for all sessions: it reads, writes
+// what a full socket has left over, and blocks nowhere else.
 class GrpcReplicationService final : private SecondarySession::Host {
  public:
   struct Options {
