@@ -28,7 +28,7 @@ MEASURED_AT_MOST_S = 40
 QUESTIONS_PER_S = 10
 # Of the idle guest: how often Romulus is measured between two floors. Its rate at the shortest interval, of which all but
 # the interval is the machine's speed, takes the most.
-ROUNDS = {200: 3, 100: 3, 40: 7}
+ROUNDS = {200: 5, 100: 5, 40: 7}
 XL_REMUS_ATTEMPTS = 4
 
 # Of an idle guest: of Romulus' pause, and of its rate at the shortest interval. (With a load the copy has its price, which
