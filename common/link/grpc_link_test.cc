@@ -12,6 +12,7 @@
 #include <iterator>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -255,6 +256,46 @@ class StuckReader final : public CheckpointReader {
   std::condition_variable changed_;
   bool reading_ = false;
   bool cancelled_ = false;
+};
+
+// A secondary that accepts sessions and answers what the test says, true or not.
+class Stranger final : public ReplicationService::Service {
+ public:
+  using Answers = std::function<std::vector<SecondaryMessage>(const PrimaryMessage&)>;
+  explicit Stranger(Answers answers) : answers_(std::move(answers)) {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
+    builder.RegisterService(this);
+    server_ = builder.BuildAndStart();
+  }
+  // Ends the session as well.
+  ~Stranger() override { server_->Shutdown(std::chrono::system_clock::now()); }
+
+  int port() const { return port_; }
+
+ private:
+  grpc::Status Replicate(grpc::ServerContext*,
+                         grpc::ServerReaderWriter<SecondaryMessage, PrimaryMessage>* stream) override {
+    PrimaryMessage message;
+    while (stream->Read(&message)) {
+      std::vector<SecondaryMessage> answers = answers_(message);
+      if (message.has_open_session()) {
+        replication::v1::SessionAccepted& accepted = *answers.emplace_back().mutable_session_accepted();
+        accepted.set_codec(replication::v1::PAGE_BLOCKS);
+        accepted.set_chunk_bytes_max(1 << 20);
+        accepted.set_page_cache_bytes(1 << 20);
+      }
+      for (SecondaryMessage& answer : answers) {
+        answer.set_generation(message.generation());
+        stream->Write(answer);
+      }
+    }
+    return grpc::Status::OK;
+  }
+
+  const Answers answers_;
+  int port_ = 0;
+  std::unique_ptr<grpc::Server> server_;
 };
 
 // Its parameter: whether both ends take themselves to have one processor.
@@ -804,6 +845,53 @@ TEST_P(GrpcLinkTest, WhatIsAskedForAgainWaitsForNoOtherMessage) {
                 options);
   for (const uint64_t epoch : {1, 2, 3, 4}) SendEncodedAndAwaitCommit(epoch);
   EXPECT_EQ(primary_->encoding().checkpoints_resent, 1);
+}
+
+TEST_P(GrpcLinkTest, ACheckpointThatIsAskedForAgainAndThenCommittedIsLetGo) {
+  const auto Commit = [](uint64_t epoch) {
+    SecondaryMessage commit;
+    commit.mutable_checkpoint_commit()->set_epoch(epoch);
+    return commit;
+  };
+  std::vector<std::pair<uint64_t, uint32_t>> ended;  // Epoch and attempt. The stranger's thread's, until it is gone.
+  std::optional<Stranger> stranger(std::in_place, [&](const PrimaryMessage& message) -> std::vector<SecondaryMessage> {
+    if (message.checkpoint_data().has_trailer() || message.has_checkpoint_trailer()) {
+      const replication::v1::CheckpointTrailer& trailer =
+          message.has_checkpoint_trailer() ? message.checkpoint_trailer() : message.checkpoint_data().trailer();
+      ended.emplace_back(trailer.epoch(), trailer.attempt());
+      return {Commit(trailer.epoch())};
+    }
+    // The sign to tell both of checkpoint 2, of which it has nothing.
+    if (!message.has_stop_session()) return {};
+    SecondaryMessage again;
+    again.mutable_resend_checkpoint()->set_epoch(2);
+    return {again, Commit(2)};
+  });
+  address_ = absl::StrCat("127.0.0.1:", stranger->port());
+  GrpcPrimaryLink::Options options;
+  options.encoding_pool = std::make_shared<EncodingPool>(1);
+  BandwidthShare unlimited(0);
+  options.bandwidth = unlimited.NewFlow();  // So that the sender's thread makes the messages, and can be held.
+  OpenPrimary(Open(/*heartbeat_ms=*/10'000), options);
+  Until([&] { return at_primary_.accepted(); });
+  SendEncodedAndAwaitCommit(1);
+
+  Gate gate(/*shut=*/true);
+  primary_->SendCheckpoint(2,
+                           std::make_shared<WatchedReader>(Checkpoint(2, 10), /*in_place=*/true, [&] { gate.Pass(); }),
+                           /*tell_when_sent=*/false, kWaits);
+  Until([&] { return gate.holds_somebody(); });
+  PrimaryMessage sign;
+  sign.mutable_stop_session();
+  primary_->Send(sign);
+  Until([&] { return at_primary_.messages.back().checkpoint_commit().epoch() == 2; });
+  EXPECT_EQ(primary_->encoding().checkpoints_resent, 1);
+  gate.Open();
+  SendEncodedAndAwaitCommit(3);
+  EXPECT_TRUE(at_primary_.closed.empty());
+  primary_.reset();
+  stranger.reset();
+  EXPECT_EQ(ended, (std::vector<std::pair<uint64_t, uint32_t>>{{1, 0}, {3, 0}}));
 }
 
 TEST_P(GrpcLinkTest, ADamagedCheckpointIsDataLossOnBothSides) {
