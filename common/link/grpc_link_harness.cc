@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
 #include "common/link/grpc_primary_link.h"
+#include "common/link/stranger.h"
 #include "common/loop/run_until.h"
 
 namespace romulus {
@@ -67,24 +68,6 @@ class PipedCheckpoint final : public GrowingCheckpoint {
   const std::shared_ptr<Pipe> pipe_ = std::make_shared<Pipe>();
 };
 
-// A secondary that says what it was told to.
-class Stranger final : public ReplicationService::Service {
- public:
-  explicit Stranger(std::vector<SecondaryMessage> messages) : messages_(std::move(messages)) {}
-
-  grpc::Status Replicate(grpc::ServerContext*,
-                         grpc::ServerReaderWriter<SecondaryMessage, PrimaryMessage>* stream) override {
-    PrimaryMessage message;
-    if (!stream->Read(&message)) return grpc::Status::OK;
-    for (const SecondaryMessage& answer : messages_) stream->Write(answer);
-    while (stream->Read(&message)) continue;
-    return grpc::Status::OK;
-  }
-
- private:
-  const std::vector<SecondaryMessage> messages_;
-};
-
 }  // namespace
 
 struct GrpcLinkHarness::Host {
@@ -135,7 +118,9 @@ void GrpcLinkHarness::StopListening() { host_.reset(); }
 
 void GrpcLinkHarness::ListenAsStranger(std::vector<SecondaryMessage> messages) {
   host_ = std::make_unique<Host>();
-  host_->stranger = std::make_unique<Stranger>(std::move(messages));
+  host_->stranger = std::make_unique<Stranger>([messages = std::move(messages)](const PrimaryMessage& message) {
+    return message.has_open_session() ? messages : std::vector<SecondaryMessage>();
+  });
   host_->Start([&](grpc::ServerBuilder* builder) {
     builder->RegisterService(host_->stranger.get());
     host_->stranger_server = builder->BuildAndStart();

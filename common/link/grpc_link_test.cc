@@ -12,7 +12,6 @@
 #include <iterator>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -26,6 +25,7 @@
 #include "common/link/grpc_primary_link.h"
 #include "common/link/grpc_replication_service.h"
 #include "common/link/loopback_proxy.h"
+#include "common/link/stranger.h"
 #include "common/link/watch_thread.h"
 #include "common/loop/scheduler.h"
 #include "common/stream/memory_checkpoint.h"
@@ -256,46 +256,6 @@ class StuckReader final : public CheckpointReader {
   std::condition_variable changed_;
   bool reading_ = false;
   bool cancelled_ = false;
-};
-
-// A secondary that accepts sessions and answers what the test says, true or not.
-class Stranger final : public ReplicationService::Service {
- public:
-  using Answers = std::function<std::vector<SecondaryMessage>(const PrimaryMessage&)>;
-  explicit Stranger(Answers answers) : answers_(std::move(answers)) {
-    grpc::ServerBuilder builder;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
-    builder.RegisterService(this);
-    server_ = builder.BuildAndStart();
-  }
-  // Ends the session as well.
-  ~Stranger() override { server_->Shutdown(std::chrono::system_clock::now()); }
-
-  int port() const { return port_; }
-
- private:
-  grpc::Status Replicate(grpc::ServerContext*,
-                         grpc::ServerReaderWriter<SecondaryMessage, PrimaryMessage>* stream) override {
-    PrimaryMessage message;
-    while (stream->Read(&message)) {
-      std::vector<SecondaryMessage> answers = answers_(message);
-      if (message.has_open_session()) {
-        replication::v1::SessionAccepted& accepted = *answers.emplace_back().mutable_session_accepted();
-        accepted.set_codec(replication::v1::PAGE_BLOCKS);
-        accepted.set_chunk_bytes_max(1 << 20);
-        accepted.set_page_cache_bytes(1 << 20);
-      }
-      for (SecondaryMessage& answer : answers) {
-        answer.set_generation(message.generation());
-        stream->Write(answer);
-      }
-    }
-    return grpc::Status::OK;
-  }
-
-  const Answers answers_;
-  int port_ = 0;
-  std::unique_ptr<grpc::Server> server_;
 };
 
 // Its parameter: whether both ends take themselves to have one processor.
@@ -848,26 +808,38 @@ TEST_P(GrpcLinkTest, WhatIsAskedForAgainWaitsForNoOtherMessage) {
 }
 
 TEST_P(GrpcLinkTest, ACheckpointThatIsAskedForAgainAndThenCommittedIsLetGo) {
-  const auto Commit = [](uint64_t epoch) {
-    SecondaryMessage commit;
+  const auto Answer = [] {
+    SecondaryMessage message;
+    message.set_generation(kGeneration);
+    return message;
+  };
+  const auto Commit = [&](uint64_t epoch) {
+    SecondaryMessage commit = Answer();
     commit.mutable_checkpoint_commit()->set_epoch(epoch);
     return commit;
   };
-  std::vector<std::pair<uint64_t, uint32_t>> ended;  // Epoch and attempt. The stranger's thread's, until it is gone.
-  std::optional<Stranger> stranger(std::in_place, [&](const PrimaryMessage& message) -> std::vector<SecondaryMessage> {
-    if (message.checkpoint_data().has_trailer() || message.has_checkpoint_trailer()) {
-      const replication::v1::CheckpointTrailer& trailer =
-          message.has_checkpoint_trailer() ? message.checkpoint_trailer() : message.checkpoint_data().trailer();
-      ended.emplace_back(trailer.epoch(), trailer.attempt());
-      return {Commit(trailer.epoch())};
-    }
+  SecondaryMessage accepted = Answer();
+  accepted.mutable_session_accepted()->set_codec(replication::v1::PAGE_BLOCKS);
+  accepted.mutable_session_accepted()->set_chunk_bytes_max(1 << 20);
+  accepted.mutable_session_accepted()->set_page_cache_bytes(1 << 20);
+  SecondaryMessage again = Answer();
+  again.mutable_resend_checkpoint()->set_epoch(2);
+  std::vector<std::pair<uint64_t, uint32_t>> ended;  // Epoch and attempt. gRPC's thread's, until the server is gone.
+  Stranger stranger([&](const PrimaryMessage& message) -> std::vector<SecondaryMessage> {
+    if (message.has_open_session()) return {accepted};
     // The sign to tell both of checkpoint 2, of which it has nothing.
-    if (!message.has_stop_session()) return {};
-    SecondaryMessage again;
-    again.mutable_resend_checkpoint()->set_epoch(2);
-    return {again, Commit(2)};
+    if (message.has_stop_session()) return {again, Commit(2)};
+    if (!message.checkpoint_data().has_trailer() && !message.has_checkpoint_trailer()) return {};
+    const replication::v1::CheckpointTrailer& trailer =
+        message.has_checkpoint_trailer() ? message.checkpoint_trailer() : message.checkpoint_data().trailer();
+    ended.emplace_back(trailer.epoch(), trailer.attempt());
+    return {Commit(trailer.epoch())};
   });
-  address_ = absl::StrCat("127.0.0.1:", stranger->port());
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
+  builder.RegisterService(&stranger);
+  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  address_ = absl::StrCat("127.0.0.1:", port_);
   GrpcPrimaryLink::Options options;
   options.encoding_pool = std::make_shared<EncodingPool>(1);
   BandwidthShare unlimited(0);
@@ -890,7 +862,7 @@ TEST_P(GrpcLinkTest, ACheckpointThatIsAskedForAgainAndThenCommittedIsLetGo) {
   SendEncodedAndAwaitCommit(3);
   EXPECT_TRUE(at_primary_.closed.empty());
   primary_.reset();
-  stranger.reset();
+  server.reset();
   EXPECT_EQ(ended, (std::vector<std::pair<uint64_t, uint32_t>>{{1, 0}, {3, 0}}));
 }
 

@@ -102,7 +102,7 @@ class SecondaryLink {
     virtual void OnCheckpoint(uint64_t epoch, CheckpointBytes bytes, replication::v1::AfterCheckpoint after) = 0;
     // The link is gone: UNAVAILABLE (peer, network, or a seed sink that has failed), DATA_LOSS (a checkpoint did not
     // verify), INVALID_ARGUMENT (protocol broken, the message says how), CANCELLED (after Close). The primary is told
-    // the same, but for the last.
+    // the same, but for the last. What came just before may not have been told.
     virtual void OnClosed(absl::Status status) = 0;
   };
 
