@@ -41,7 +41,8 @@ std::map<uint32_t, const Port*> ByNumber(const GuestAttachments& attachments) {
 
 }  // namespace
 
-absl::Status ReadEventPorts(xc_interface* xc, uint32_t domid, GuestAttachments& attachments) {
+absl::Status ReadEventPorts(xc_interface* xc, uint32_t domid, GuestAttachments& attachments,
+                            std::optional<uint32_t> unknown) {
   attachments.clear_ports();
   uint32_t last_used = 0;
   for (uint32_t number = 1; number < kPortMax && number <= last_used + kPortGap; ++number) {
@@ -54,6 +55,7 @@ absl::Status ReadEventPorts(xc_interface* xc, uint32_t domid, GuestAttachments& 
     }
     if (status.status == EVTCHNSTAT_closed) continue;
     last_used = number;
+    if (number == unknown) continue;
     Port* const port = attachments.add_ports();
     port->set_port(number);
     switch (status.status) {

@@ -2,6 +2,7 @@
 #define ROMULUS_COMMON_ATTACHMENTS_EVENT_PORTS_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -11,8 +12,10 @@
 namespace romulus {
 
 // Sets `ports` to the event channels that the domain has, by its own port numbers. Ports are given out from the lowest
-// free one, so it stops looking after a gap of kPortGap.
-absl::Status ReadEventPorts(xc_interface* xc, uint32_t domid, replication::v1::GuestAttachments& attachments);
+// free one, so it stops looking after a gap of kPortGap. `unknown`: left out, one that the guest does not know of
+// (suspend_port.h).
+absl::Status ReadEventPorts(xc_interface* xc, uint32_t domid, replication::v1::GuestAttachments& attachments,
+                            std::optional<uint32_t> unknown = std::nullopt);
 inline constexpr uint32_t kPortGap = 32;
 
 // In words, how the ports of `here` differ from those of `primary`, for an operator; empty: they don't. Nobody can give

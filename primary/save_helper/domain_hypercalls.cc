@@ -226,6 +226,14 @@ absl::StatusOr<absl::Span<const char>> DomainHypercalls::HvmContext() {
   return absl::MakeConstSpan(state_->hvm_context.as<char>(), domctl.u.hvmcontext.size);
 }
 
+absl::Status DomainHypercalls::NotifySuspend(uint32_t port) {
+  xen_domctl& domctl = state_->domctl();
+  memset(&domctl, 0, sizeof(domctl));
+  domctl.cmd = XEN_DOMCTL_subscribe;
+  domctl.u.subscribe.port = port;
+  return Domctl("can't choose who is told of the domain's suspends");
+}
+
 absl::Status DomainHypercalls::ResumeCancelled() {
   const auto vcpu_context = [this](uint32_t command, const char* what) {
     xen_domctl& domctl = state_->domctl();

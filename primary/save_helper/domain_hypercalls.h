@@ -49,6 +49,10 @@ class DomainHypercalls {
   // Valid until the next call. The size is what HvmContextBytes said, unless vCPUs were added.
   absl::StatusOr<absl::Span<const char>> HvmContext();
 
+  // From now on the hypervisor tells of the domain's suspends (only of those) over this port of the domain's, instead
+  // of to xenstored; 0: as it does by itself. OK if it did so already.
+  absl::Status NotifySuspend(uint32_t port);
+
   // Resumes the suspended domain in place: its suspend hypercall returns 1, "cancelled". As xc_domain_resume(fast).
   absl::Status ResumeCancelled();
 

@@ -8,6 +8,8 @@ namespace romulus {
 namespace {
 
 absl::Status ResumeIfSuspended(XenGuest& guest, absl::Duration settle) {
+  // First: nobody else would hear that the guest suspends now, nor ever.
+  if (absl::Status status = guest.UseXenstore(); !status.ok()) return status;
   const absl::StatusOr<bool> withdrawn = guest.WithdrawSuspendRequest();
   if (!withdrawn.ok()) return withdrawn.status();
   // What was withdrawn in time can't happen any more.
@@ -25,8 +27,6 @@ absl::Status ResumeIfSuspended(XenGuest& guest, absl::Duration settle) {
 absl::Status RecoverGuest(xc_interface* xc, XenGuest& guest, uint32_t domid, absl::Duration settle) {
   absl::Status resumed = ResumeIfSuspended(guest, settle);
   if (absl::IsNotFound(resumed)) return absl::OkStatus();
-  // A stale subscription would keep @releaseDomain from every later `xl save`. It fails where there is none.
-  (void)xc_domain_subscribe_for_suspend(xc, domid, 0);
   const int off = xc_shadow_control(xc, domid, XEN_DOMCTL_SHADOW_OP_OFF, nullptr, 0);
   const int error = errno;
   if (!resumed.ok()) return resumed;

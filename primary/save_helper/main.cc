@@ -23,6 +23,7 @@
 #include "primary/save_helper/seeding_pipe.h"
 #include "primary/save_helper/staging_memory.h"
 #include "primary/save_helper/stop_signal.h"
+#include "primary/save_helper/suspend_notice.h"
 #include "primary/save_helper/xen_guest.h"
 #include "primary/save_helper/xen_guest_image.h"
 
@@ -75,6 +76,15 @@ absl::StatusOr<Hypervisor> Open(HelperEnd& agent, uint32_t domid) {
   return hypervisor;
 }
 
+// In lockstep the guest gets no event channel that the standby's has not.
+void NoticeSuspends(Hypervisor& hypervisor, const helper::v1::StartSave& request) {
+  if (request.lockstep()) return;
+  auto notice = SuspendNotice::New(hypervisor.xc.get(), hypervisor.logger->native(), hypervisor.hypercalls.get(),
+                                   *hypervisor.store);
+  if (!notice.ok()) return LogWarning(notice.status().message(), ": pauses are longer");
+  hypervisor.guest->Use(*std::move(notice));
+}
+
 absl::StatusOr<std::array<StagingMemory, 2>> OpenStaging(UniqueFd first, UniqueFd second, size_t limit) {
   absl::StatusOr<StagingMemory> a = StagingMemory::New(std::move(first), limit);
   if (!a.ok()) return a.status();
@@ -120,6 +130,7 @@ int Save(HelperEnd& agent, StopSignal& stop, HelperEnd::Received start) {
   absl::StatusOr<Hypervisor> hypervisor = Open(agent, request.domid());
   if (!hypervisor.ok()) return EndWithFailure(agent, FailureFrom(hypervisor.status()));
   XenGuest& guest = *hypervisor->guest;
+  NoticeSuspends(*hypervisor, request);
   SaveSession::Options options;
   options.suspend_timeout = absl::Milliseconds(request.suspend_timeout_ms());
   options.resume_timeout = absl::Milliseconds(request.resume_timeout_ms());

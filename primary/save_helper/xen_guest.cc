@@ -55,25 +55,33 @@ absl::Status XenGuest::WatchAndSettle() {
   // Each watch fires once at its start; counted later it would look like the echo of a request.
   const absl::Duration deadline = MonotonicNow() + absl::Seconds(10);
   while (shutdown_changes_ == 0 || release_changes_ == 0) {
-    if (absl::Status status = WaitForWatch(deadline); !status.ok()) return status;
+    if (absl::Status status = WaitForEvent(deadline).status(); !status.ok()) return status;
   }
   return absl::OkStatus();
 }
 
-absl::Status XenGuest::WaitForWatch(absl::Duration deadline) {
+absl::StatusOr<bool> XenGuest::WaitForEvent(absl::Duration deadline) {
   const absl::Duration left = deadline - MonotonicNow();
-  if (left <= absl::ZeroDuration()) return absl::DeadlineExceededError("no change in xenstore in time");
-  pollfd watch{watches_->watch_fd(), POLLIN, 0};
+  if (left <= absl::ZeroDuration()) return absl::DeadlineExceededError("nothing has happened in time");
+  pollfd events[] = {{watches_->watch_fd(), POLLIN, 0}, {notice_ == nullptr ? -1 : notice_->descriptor(), POLLIN, 0}};
   const int timeout_ms = static_cast<int>(std::min<int64_t>(absl::ToInt64Milliseconds(left) + 1, 3'600'000));
-  if (poll(&watch, 1, timeout_ms) < 0 && errno != EINTR) {
-    return absl::InternalError(absl::StrCat("can't wait for xenstore: ", strerror(errno)));
+  if (poll(events, 2, timeout_ms) < 0) {
+    if (errno == EINTR) return false;
+    return absl::InternalError(absl::StrCat("can't wait for the guest: ", strerror(errno)));
   }
-  return watches_->DispatchWatches();
+  const bool noticed = events[1].revents != 0;
+  absl::Status status = noticed ? notice_->Take() : absl::OkStatus();
+  if (events[0].revents != 0) status.Update(watches_->DispatchWatches());
+  if (!status.ok()) return status;
+  return noticed;
 }
 
 absl::StatusOr<SuspendableGuest::SuspendTimes> XenGuest::Suspend(absl::Duration timeout) {
   const absl::Duration requested_at = MonotonicNow();
   shutdown_changes_ = 0;
+  if (notice_ != nullptr) {
+    if (absl::Status status = notice_->Begin(); !status.ok()) return status;
+  }
   if (absl::Status status = store_->Write(shutdown_path_, kSuspendRequest); !status.ok()) {
     // Whoever removed the node removed the domain.
     if (absl::StatusOr<DomainState> state = ReadDomainState(xc_, domid_); !state.ok()) return state.status();
@@ -107,15 +115,20 @@ absl::StatusOr<SuspendableGuest::SuspendTimes> XenGuest::Suspend(absl::Duration 
 
 absl::StatusOr<bool> XenGuest::WaitSuspended(absl::Duration timeout) {
   const absl::Duration deadline = MonotonicNow() + timeout;
+  bool late = false;
   while (true) {
     const int seen = release_changes_;
     const absl::StatusOr<DomainState> state = ReadDomainState(xc_, domid_);
     if (!state.ok()) return state.status();
     if (state->run_state == DomainRunState::kSuspended) return true;
-    while (release_changes_ == seen) {
-      const absl::Status waited = WaitForWatch(deadline);
-      if (absl::IsDeadlineExceeded(waited)) return false;
-      if (!waited.ok()) return waited;
+    if (late) return false;
+    bool look_again = false;
+    while (!look_again) {
+      const absl::StatusOr<bool> noticed = WaitForEvent(deadline);
+      // A last look: a guest that has closed the channel keeps nothing but the notice from coming.
+      late = absl::IsDeadlineExceeded(noticed.status());
+      if (!noticed.ok() && !late) return noticed.status();
+      look_again = late || *noticed || release_changes_ != seen;
     }
   }
 }
@@ -140,7 +153,19 @@ absl::Status XenGuest::Resume() {
   return state->run_state == DomainRunState::kRunning ? absl::OkStatus() : resumed;
 }
 
-absl::Status XenGuest::FinishResume() { return store_->ResumeDomain(domid_); }
+absl::Status XenGuest::FinishResume() {
+  if (notice_ != nullptr) {
+    if (absl::Status status = notice_->End(); !status.ok()) return status;
+  }
+  if (!XenstoreMayHaveSeenSuspend()) return absl::OkStatus();
+  releases_answered_ = release_changes_;
+  return store_->ResumeDomain(domid_);
+}
+
+absl::Status XenGuest::UseXenstore() {
+  notice_.reset();
+  return hypercalls_->NotifySuspend(0);
+}
 
 absl::Status XenGuest::CheckAlive() {
   if (absl::Status status = watches_->DispatchWatches(); !status.ok()) return status;

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/attachments/event_ports.h"
 #include "common/attachments/frontend_nodes.h"
+#include "common/attachments/suspend_port.h"
 #include "common/xen/control.h"
 #include "primary/save_helper/populated_frames.h"
 
@@ -227,6 +228,9 @@ absl::StatusOr<absl::Span<const char>> XenGuestImage::ReadAttachments() {
     const absl::StatusOr<Xenstore::WatchId> watch = (*store)->Watch(
         XenstoreDomainPath(domid_) + "/device/vif", [this](const std::string&) { frontends_changed_ = true; });
     if (!watch.ok()) return watch.status();
+    const absl::StatusOr<std::optional<uint32_t>> suspend_port = ReadSuspendPort(**store, domid_);
+    if (!suspend_port.ok()) return suspend_port.status();
+    suspend_port_ = *suspend_port;
     store_ = *std::move(store);
   }
   if (absl::Status status = store_->DispatchWatches(); !status.ok()) return status;
@@ -234,7 +238,7 @@ absl::StatusOr<absl::Span<const char>> XenGuestImage::ReadAttachments() {
     if (absl::Status status = ReadFrontends(*store_, domid_, attachments_); !status.ok()) return status;
     frontends_changed_ = false;
   }
-  if (absl::Status status = ReadEventPorts(xc_, domid_, attachments_); !status.ok()) return status;
+  if (absl::Status status = ReadEventPorts(xc_, domid_, attachments_, suspend_port_); !status.ok()) return status;
   if (absl::Status status = grants_.Read(attachments_); !status.ok()) return status;
   if (!attachments_.SerializeToString(&attachments_bytes_) ||
       attachments_bytes_.size() > stream_format::kAttachmentsBytesMax) {

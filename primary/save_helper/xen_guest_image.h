@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -81,6 +82,7 @@ class XenGuestImage final : public GuestImage {
   GrantTable grants_;
   std::unique_ptr<Xenstore> store_;  // From the first ReadAttachments on.
   bool frontends_changed_ = true;
+  std::optional<uint32_t> suspend_port_;  // That the guest got for an earlier session, without lockstep.
   replication::v1::GuestAttachments attachments_;
   std::string attachments_bytes_;
 };

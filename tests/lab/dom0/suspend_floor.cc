@@ -1,6 +1,6 @@
 // The floor of a checkpoint's pause: suspends and resumes a domain over and over, with the save helper's own code, and
 // copies nothing; log-dirty stays off. What remains is what the guest, xenstored and the hypervisor take for
-// themselves.
+// themselves, where the end of a suspend is learnt as a toolstack learns it, from xenstored.
 //
 //   suspend_floor DOMID INTERVAL_MS   until SIGTERM or SIGINT
 //

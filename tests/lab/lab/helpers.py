@@ -25,9 +25,10 @@ def check_one_and_no_zombie(story, host, name):
     story.check(name[:15] not in shown, f"{host.name} has an unreaped {name} beside {living}: {shown}")
 
 
-def kill_while_guest_is(story, host, guest, suspended, tries=60):
+def kill_while_guest_is(story, host, guest, suspended, tries=60, meanwhile=lambda: None):
     """Kills the save helper of `guest` while the guest is suspended, or while it is not, at a random moment: stops the
-    helper, which is no more to its agent than a slow one, looks, and lets it go on if the guest is not as wanted."""
+    helper, which is no more to its agent than a slow one, looks, and lets it go on if the guest is not as wanted.
+    `meanwhile`: what is to happen before the helper's end becomes known."""
     for _ in range(tries):
         pid = only(story, host, SAVE)
         # The second event of the watch is the helper's request to suspend.
@@ -35,6 +36,7 @@ def kill_while_guest_is(story, host, guest, suspended, tries=60):
         host.sh(f"{request if suspended else ''}sleep {random.uniform(0, 0.2):.3f}; kill -STOP {pid}")
         state = host.domains()[guest][1]
         if ("s" in state) == suspended:
+            meanwhile()
             host.sh(f"kill -KILL {pid}")
             return pid
         host.sh(f"kill -CONT {pid}")

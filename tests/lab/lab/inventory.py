@@ -20,8 +20,9 @@ echo "== shared memory"; ls /dev/shm /var/lib/xen
 # What a network card has when nobody asked for anything.
 _PLAIN_QDISCS = ("noqueue", "pfifo_fast", "fq_codel", "mq")
 
-# Host-wide containers, which the first domain ever makes and libxl may or may not clear away with the last.
-_IGNORED_NODES = re.compile(r"/(libxl|vm|local/domain/0/backend(/[a-z]+)?)$")
+# Host-wide containers, which the first domain ever makes and libxl may or may not clear away with the last; and what a
+# guest keeps of its first protection for the next ones (common/attachments/suspend_port.h).
+_IGNORED_NODES = re.compile(r"/(libxl|vm|local/domain/0/backend(/[a-z]+)?|libxl/\d+/romulus(/suspend-port)?)$")
 
 
 def take(host):

@@ -3,7 +3,8 @@
 import pathlib
 import time
 
-from lab import backends, failover, inventory, metrics, protected_pair, vif_drops
+from lab import backends, contenders, failover, inventory, metrics, programs, protected_pair, suspend_watch, vif_drops
+from lab.lab import GUEST
 
 IN_CI = True
 BREAKS = {
@@ -16,22 +17,28 @@ HOOK = pathlib.Path(__file__).resolve().parents[3] / "deploy/xen/vif-post.d/romu
 
 
 def run(story):
+    built = programs.build([contenders.FLOOR])
     # A machine that is busy with other work must not lose the session: that is secondary-loss' part.
     with protected_pair.agents_up(story, protected_pair.Settings(link_timeout_ms=15_000)) as pair:
         alpha = pair.lab.alpha
         drops = vif_drops.VifDrops(alpha, VIF)
+        others = suspend_watch.Others(alpha, alpha.domains()[GUEST][0], built)
         client = pair.lab.start_client(rate=50)
         client.wait_connected()
         if story.broken == "lost-answers":
             alpha.sh("tc qdisc add dev eth0 root netem loss 5%")
 
-        _protect_and_end(story, pair, client, "DeleteProtection", pair.delete)
+        story.check(others.monitors(), "the guest has no xl monitor, which its protection could end")
+        _protect_and_end(story, pair, client, others, "DeleteProtection", pair.delete)
+        port = others.suspend_port()
         # The kernel drops what is on its way to the guest while a clsact qdisc comes or goes (netbuf/README.md).
         allowed = drops.count()
         _prepare(alpha)
         prepared = drops.count()
         end = (lambda: pair.primary.signal("KILL")) if story.broken == "agent-killed" else pair.primary.stop
-        _protect_and_end(story, pair, client, "SIGTERM", end)
+        _protect_and_end(story, pair, client, others, "SIGTERM", end)
+        story.check(others.suspend_port() == port, f"the guest had event channel {port} for its suspends, and now has "
+                    f"{others.suspend_port()}: it gets another in each session")
 
         client.fall_silent()
         verdict = client.stop()
@@ -55,14 +62,16 @@ def _prepare(host):
         raise RuntimeError(f"{HOOK.name} made no clsact qdisc")
 
 
-def _protect_and_end(story, pair, client, way, end):
+def _protect_and_end(story, pair, client, others, way, end):
     hosts = pair.lab.hosts.values()
     before = {each.name: inventory.take(each) for each in hosts}
     story.step(f"protecting the guest, to end it by {way}")
     watch = backends.Watch(pair.secondary.control)
     pair.create()
     pair.wait_protected()
+    others.listen()
     pair.wait_checkpoints(10)
+    story.check(not others.heard(), "while the guest is protected, xenstored tells everybody of its suspends")
     last = pair.protection()
     story.step(failover.status_line(last))
     story.check(last.status.egress.dropped_packets == 0, f"the egress buffer dropped packets: {last}")
@@ -79,6 +88,12 @@ def _protect_and_end(story, pair, client, way, end):
     story.step(f"{way} took {story.figures[f'{way}_ms']} ms; looking for what it left")
     client.wait_answers(20)
     inventory.check_same(story, before, hosts)
+    if way == "DeleteProtection":
+        story.check(others.monitors(), "the guest has lost its xl monitor")
+    # Which may be the end of the monitor.
+    with others.suspending():
+        story.eventually(others.heard, "nobody is told any more when somebody else suspends the guest")
+    client.wait_answers(20)
     story.check(not pair.standbys(), f"beta still knows standbys: {pair.standbys()}")
     story.eventually(lambda: watch.of(standby_vif)[-1][0] == "DELETED", f"the watch does not see {standby_vif} go")
     watch.close()

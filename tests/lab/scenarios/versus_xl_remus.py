@@ -3,10 +3,9 @@
 Same hosts, same guest; idle and with 1, 10 and 50 MB/s dirtied; every 200, 100 and 40 ms. The pauses of all three are
 measured from outside by the same program (dom0/pause_watch.cc). The speed of a shared machine changes by half within a
 minute. So the idle guest's rows, which are held against the floor, are measured in rounds: the floor, Romulus, the floor
-again, Romulus, ...; what counts is the median over Romulus' rounds of its ratio to the two floors beside it. Beside it
-the same ratios are told in units of what xenstored takes for a suspend ("xs ms", its processor time per checkpoint): it is
-asked the same by both, through the same code (primary/save_helper/xen_guest.h), and it slows down with the host. --only
-takes a subset of the rows: --only idle,10mb,100 for two loads at one interval.
+again, Romulus, ...; what counts is the median over Romulus' rounds of its ratio to the two floors beside it. The floor
+suspends as a toolstack does, all over xenstore. Romulus hears of the suspend sooner (primary/save_helper/suspend_notice.h),
+so it can be below. --only takes a subset of the rows: --only idle,10mb,100 for two loads at one interval.
 
 What a client sees of a failover is compared by versus-xl-remus-failover.
 """
@@ -196,10 +195,8 @@ def show(figures):
                       "".join(f"{'-' if cell is None else cell:>10}" for cell in cells), flush=True)
     for interval_ms, loads in figures.items():
         if rows := loads.get("idle"):
-            print(f"every {interval_ms} ms, idle: a pause of {to_floor(rows, pause_p50):.2f} times the floor's, "
-                  f"{to_floor(rows, in_suspends(pause_p50)):.2f} times in units of xenstored's time; a rate of "
-                  f"{to_floor(rows, rate):.2f} times, {1 / to_floor(rows, in_suspends(period_ms)):.2f} in these units",
-                  flush=True)
+            print(f"every {interval_ms} ms, idle: a pause of {to_floor(rows, pause_p50):.2f} times the floor's, a rate of "
+                  f"{to_floor(rows, rate):.2f} times", flush=True)
 
 
 def pause_p50(row):
@@ -208,15 +205,6 @@ def pause_p50(row):
 
 def rate(row):
     return row["checkpoints_per_second"]
-
-
-def period_ms(row):
-    return 1000 / row["checkpoints_per_second"]
-
-
-def in_suspends(figure):
-    """`figure`, a time, in units of what xenstored takes for a suspend."""
-    return lambda row: figure(row) / row["processor_ms"]["xenstored"]
 
 
 def to_floor(rows, figure):
