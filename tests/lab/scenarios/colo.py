@@ -6,6 +6,7 @@ where the order of questions across connections makes the answers different, and
 cuts (1).
 """
 
+import dataclasses
 import random
 import time
 
@@ -27,7 +28,15 @@ def run(story):
 
 def _cut(story, accounts):
     settings = protected_pair.Settings(stream_mode="REMUS" if story.broken else "COLO")
-    with protected_pair.protected(story, settings) as pair:
+    with protected_pair.agents_up(story, settings) as pair:
+        if accounts:
+            story.step("protecting the guest without lockstep first: it keeps an event channel that no standby has")
+            pair.create(settings=dataclasses.replace(settings, stream_mode="REMUS").message())
+            pair.wait_protected()
+            pair.wait_checkpoints(2)
+            pair.delete()
+        pair.create()
+        pair.wait_protected()
         client = pair.lab.start_client(rate=20, accounts=accounts)
         client.wait_connected()
         story.step(f"protected; the standby is to run along {RUNS[accounts]} times while a client asks over TCP and UDP")
