@@ -29,9 +29,11 @@ def command_line(switch, arguments):
 class LedgerClient:
     """A running ledger client (client/ledger_client.cc). Its last stats are in `stats`."""
 
-    def __init__(self, switch, tcp=4, udp=2, rate=100, stats_ms=250, drain_ms=30_000, connect_ms=30_000,
+    def __init__(self, switch, tcp=4, udp=2, rate=100, stats_ms=250, drain_ms=120_000, connect_ms=30_000,
                  server=network.GUEST_ADDRESS, most_outstanding=256, accounts=False):
         # most_outstanding: with 1, each TCP connection asks again only once it is answered.
+        # drain_ms: by default TCP's longest time between two attempts (Linux's TCP_RTO_MAX), so that a connection whose
+        # other end was silent for long is not called dead for its patience.
         # accounts: each connection's answers depend on its own questions alone (ledger/protocol.h).
         arguments = [f"--server={server}", f"--tcp={tcp}", f"--udp={udp}", f"--rate={rate}", f"--stats-ms={stats_ms}",
                      f"--drain-ms={drain_ms}", f"--connect-ms={connect_ms}", f"--most-outstanding={most_outstanding}",

@@ -80,9 +80,11 @@ class Failover:
         self._times_ms["detect"] = self._now_ms()
         self._say(f"the link is known to be dead after {self._times_ms['detect']:.0f} ms")
 
-    def take_over(self):
-        """As a control plane: waits for the news, then activates the standby."""
-        self.wait_detected()
+    def take_over(self, detected=True):
+        """As a control plane: waits for the news, then activates the standby. Without `detected`, as one that has cut the
+        power itself and need not wait for the news."""
+        if detected:
+            self.wait_detected()
         called = self._now_ms()
         self.standby = self._pair.activate(primary_fenced=True)
         self._activated(called)

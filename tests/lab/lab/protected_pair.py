@@ -2,8 +2,7 @@
 
     pair = ProtectedPair(lab, programs.build(), Settings(interval_ms=200))
     pair.start_agents()
-    pair.create()
-    pair.wait_protected()
+    pair.protect()
     lab.alpha.power_cut()
     pair.activate()
 
@@ -129,7 +128,19 @@ class ProtectedPair:
         """CreateProtection: returns once the first copy has begun. Raises control.RpcError."""
         return self.primary.control.protections.CreateProtection(self.create_request(**fields), timeout=120)
 
-    def wait_phase(self, *phases, timeout_s=300, say=progress.say):
+    def protect(self, attempts=3, **fields):
+        """create() and wait_protected(). Tries again where the secondary did not answer in time: a machine that is busy
+        with other work may take half a minute to make a domain. Returns the Protection."""
+        for remaining in range(attempts - 1, -1, -1):
+            try:
+                self.create(**fields)
+                return self.wait_protected()
+            except control.RpcError as error:
+                if error.code().name != "UNAVAILABLE" or not remaining:
+                    raise
+                progress.say(f"CreateProtection, to be tried again: {error.details()}")
+
+    def wait_phase(self, *phases, timeout_s=600, say=progress.say):
         """Waits until the protection is in one of `phases` (names), with a line on the way there every 5 seconds.
         Returns the Protection; raises RuntimeError if it does not get there in time, or fails."""
         final = {*phases, "FAILED"}
@@ -157,10 +168,10 @@ class ProtectedPair:
             raise RuntimeError(f"the protection failed: {reached.status.last_error}")
         return reached
 
-    def wait_protected(self, timeout_s=300, say=progress.say):
+    def wait_protected(self, timeout_s=600, say=progress.say):
         return self.wait_phase("PROTECTED", timeout_s=timeout_s, say=say)
 
-    def wait_protected_again(self, before, timeout_s=300):
+    def wait_protected_again(self, before, timeout_s=600):
         """Waits until a session newer than that of `before` (a Protection) protects the guest. Returns the
         Protection."""
 
@@ -178,7 +189,7 @@ class ProtectedPair:
             raise RuntimeError(f"the protection is not PROTECTED in a new session after {timeout_s} s: {state}")
         return reached
 
-    def wait_checkpoints(self, count, timeout_s=300, on_status=None):
+    def wait_checkpoints(self, count, timeout_s=600, on_status=None):
         """Waits until `count` checkpoints are committed; on_status(protection) is called about once per second. Without
         it, a line says every 5 seconds how many there are."""
 
@@ -197,7 +208,7 @@ class ProtectedPair:
             raise RuntimeError(f"{got} instead of {count} checkpoints in {timeout_s} s; {following.ended or ''}")
         return reached
 
-    def wait_more_checkpoints(self, count, timeout_s=300):
+    def wait_more_checkpoints(self, count, timeout_s=600):
         """Waits until `count` checkpoints more than now are committed. Returns the Protection."""
         return self.wait_checkpoints(self.protection().status.checkpoints_committed + count, timeout_s)
 
@@ -265,6 +276,5 @@ def protected(story, settings=Settings(), primary=programs.PRIMARY, **lab_option
     """For scenarios: a fresh lab whose guest is PROTECTED."""
     with agents_up(story, settings, primary, **lab_options) as pair:
         story.step("protecting the guest")
-        pair.create()
-        pair.wait_protected()
+        pair.protect()
         yield pair

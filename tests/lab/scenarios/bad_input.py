@@ -40,8 +40,7 @@ def run(story):
         story.figures["refusals"] = cases.texts
         story.check(not cases.wrong, "; ".join(cases.wrong))
         story.step(f"{len(cases.texts)} refusals; and now one that works")
-        pair.create()
-        pair.wait_protected()
+        pair.protect()
         pair.delete()
         inventory.check_same(story, before, hosts)
 

@@ -31,12 +31,10 @@ def _cut(story, accounts):
     with protected_pair.agents_up(story, settings) as pair:
         if accounts:
             story.step("protecting the guest without lockstep first: it keeps an event channel that no standby has")
-            pair.create(settings=dataclasses.replace(settings, stream_mode="REMUS").message())
-            pair.wait_protected()
+            pair.protect(settings=dataclasses.replace(settings, stream_mode="REMUS").message())
             pair.wait_checkpoints(2)
             pair.delete()
-        pair.create()
-        pair.wait_protected()
+        pair.protect()
         client = pair.lab.start_client(rate=20, accounts=accounts)
         client.wait_connected()
         story.step(f"protected; the standby is to run along {RUNS[accounts]} times while a client asks over TCP and UDP")

@@ -53,5 +53,4 @@ def run(story):
 
         story.step("the link is mended: the same guest can be protected")
         lab.mend_replication()
-        pair.create()
-        pair.wait_protected()
+        pair.protect()

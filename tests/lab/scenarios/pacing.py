@@ -23,8 +23,7 @@ def run(story):
     with protected_pair.agents_up(story, settings) as pair:
         client = pair.lab.start_client(tcp=2, udp=1, rate=20)
         client.wait_connected()
-        pair.create()
-        pair.wait_protected()
+        pair.protect()
         with epoch_trace.follow(pair) as trace:
             pair.wait_more_checkpoints(SETTLE + LOOK, timeout_s=PATIENCE_S)
             fixed = pair.protection().status

@@ -14,8 +14,7 @@ def run(story):
         client = pair.lab.start_client(rate=20)
         client.wait_connected()
         story.step("protecting the guest")
-        pair.create()
-        pair.wait_protected()
+        pair.protect()
 
         status = pair.wait_more_checkpoints(5)
         story.step(f"killing it: {failover.status_line(status)}")

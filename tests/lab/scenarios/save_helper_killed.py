@@ -19,8 +19,7 @@ def run(story):
         client = pair.lab.start_client(rate=20)
         client.wait_connected()
         story.step("protecting the guest")
-        pair.create()
-        pair.wait_protected()
+        pair.protect()
 
         for number, suspended in enumerate(KILLS, 1):
             status = pair.wait_more_checkpoints(5)

@@ -67,8 +67,7 @@ def _protect_and_end(story, pair, client, others, way, end):
     before = {each.name: inventory.take(each) for each in hosts}
     story.step(f"protecting the guest, to end it by {way}")
     watch = backends.Watch(pair.secondary.control)
-    pair.create()
-    pair.wait_protected()
+    pair.protect()
     others.listen()
     pair.wait_checkpoints(10)
     story.check(not others.heard(), "while the guest is protected, xenstored tells everybody of its suspends")

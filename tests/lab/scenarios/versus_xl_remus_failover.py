@@ -52,8 +52,7 @@ def romulus_run(story, lab, built, interval_ms):
     client = lab.start_client(rate=20)
     client.wait_connected()
     story.step(f"Romulus every {interval_ms} ms: copying the guest's memory to beta")
-    pair.create()
-    pair.wait_protected()
+    pair.protect()
     pair.wait_checkpoints(3)  # the first carries what changed while the whole memory was copied
     client.set_rate(100)
     story.step(f"measuring for {MEASURED_S} s")
