@@ -44,7 +44,7 @@ def protect_and_fail_over(tale, pair):
     tale.step("cutting alpha's power")
     takeover.cut()
     takeover.take_over()
-    client.wait_answers(100, timeout_s=60)
+    client.wait_answers(100)
     tale.step("the guest answers from beta; the client now compares every answer it ever got with the guest's memory")
     verdict = client.stop()
     figures = takeover.figures(verdict)

@@ -53,11 +53,11 @@ struct Options {
   double rate_per_second = 100;
   double seconds = 0;  // 0: until stopped
   double stats_ms = 1000;
-  double drain_ms = 120'000;   // how long the last answers may take after the end of asking
-  double connect_ms = 30'000;  // how long the first connections may take
+  double drain_ms = 120'000;    // how long the last answers may take after the end of asking
+  double connect_ms = 120'000;  // how long the first connections may take
   // A connection that waits for this many answers asks no more until some come: the outage bounds the backlog.
   size_t most_outstanding = 256;
-  bool accounts = false;       // each connection and datagram socket asks for an account of its own
+  bool accounts = false;  // each connection and datagram socket asks for an account of its own
 };
 
 volatile sig_atomic_t stop_requested = 0;

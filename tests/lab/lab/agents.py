@@ -57,7 +57,7 @@ class Agent:
         """Sends TERM, KILL, STOP, ..."""
         self.host.sh(f"kill -{name} {self.pid}")
 
-    def stop(self, timeout_s=60):
+    def stop(self, timeout_s=180):
         """Ends the agent as an operator would (SIGTERM) and waits until it is gone."""
         self.signal("TERM")
         self.host.sh(f"for i in $(seq {timeout_s * 10}); do kill -0 {self.pid} 2>/dev/null || exit 0; sleep 0.1; done; "

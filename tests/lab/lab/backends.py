@@ -11,7 +11,7 @@ def listed(channel):
     """{name: Backend} of all pages, two at a time."""
     found, token = {}, ""
     while True:
-        page = channel.hosts.ListBackends(_pb.ListBackendsRequest(page_size=2, page_token=token), timeout=20)
+        page = channel.hosts.ListBackends(_pb.ListBackendsRequest(page_size=2, page_token=token), timeout=120)
         found.update((each.name, each) for each in page.backends)
         token = page.next_page_token
         if not token:

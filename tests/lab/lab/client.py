@@ -29,7 +29,7 @@ def command_line(switch, arguments):
 class LedgerClient:
     """A running ledger client (client/ledger_client.cc). Its last stats are in `stats`."""
 
-    def __init__(self, switch, tcp=4, udp=2, rate=100, stats_ms=250, drain_ms=120_000, connect_ms=30_000,
+    def __init__(self, switch, tcp=4, udp=2, rate=100, stats_ms=250, drain_ms=120_000, connect_ms=120_000,
                  server=network.GUEST_ADDRESS, most_outstanding=256, accounts=False):
         # most_outstanding: with 1, each TCP connection asks again only once it is answered.
         # drain_ms: by default TCP's longest time between two attempts (Linux's TCP_RTO_MAX), so that a connection whose
@@ -77,10 +77,10 @@ class LedgerClient:
             if not self._changed.wait_for(lambda: condition() or self._ended, timeout_s) or not condition():
                 raise RuntimeError(f"the client: {what} did not come: {self._verdict}")
 
-    def wait_connected(self, timeout_s=60):
+    def wait_connected(self, timeout_s=180):
         self._wait(lambda: self._connected, timeout_s, "its connections")
 
-    def wait_answers(self, more=1, timeout_s=60):
+    def wait_answers(self, more=1, timeout_s=180):
         """Waits until `more` answers came, counted from now (as far as its stats tell)."""
         aim = self.stats["answers"] + more
         self._wait(lambda: self.stats["answers"] >= aim, timeout_s, f"{more} more answers")
@@ -103,11 +103,11 @@ class LedgerClient:
         connection, as begin_window() does."""
         self.say(f"dirty {pages_per_second} {working_set_pages}")
 
-    def begin_window(self, timeout_s=60):
+    def begin_window(self, timeout_s=180):
         """What end_window() tells is of the time from here."""
         self._window(timeout_s)
 
-    def end_window(self, timeout_s=60):
+    def end_window(self, timeout_s=180):
         """{"rtt_ms": {"p50", "p99"}, "answers", "dirtied_mb_per_s": what the guest's dirtying reached} since
         begin_window()."""
         begun = self._dirtied[-1]

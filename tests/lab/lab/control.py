@@ -68,7 +68,7 @@ class AgentChannel:
         self.standbys = standby_service_pb2_grpc.StandbyServiceStub(self._channel)
         self.hosts = host_service_pb2_grpc.HostServiceStub(self._channel)
 
-    def wait_ready(self, timeout_s=20):
+    def wait_ready(self, timeout_s=120):
         """Waits until the agent takes calls."""
         deadline = time.monotonic() + timeout_s
         while True:

@@ -63,7 +63,7 @@ class Failover:
     def cut(self):
         # A machine too busy for a link timeout has lost the session and seeds anew: then there is nothing to take over yet.
         self._following = self._pair.watch_standby()
-        if not self._following.wait(_would_take_over, 180):
+        if not self._following.wait(_would_take_over, 600):
             raise RuntimeError(f"there is nothing to take over before the cut: {self._following.value}")
         self.before = self._pair.protection()
         self._cut_at = time.monotonic()
@@ -73,7 +73,7 @@ class Failover:
         self._mark_after_ms = self._now_ms()
         self._say("alpha has no power")
 
-    def wait_detected(self, timeout_s=60):
+    def wait_detected(self, timeout_s=180):
         """Waits until the secondary tells the control plane that its link is dead."""
         if not self._following.wait(lambda each: not each.link_alive, timeout_s):
             raise RuntimeError(f"the secondary did not notice within {timeout_s} s that its primary is gone")
@@ -89,7 +89,7 @@ class Failover:
         self.standby = self._pair.activate(primary_fenced=True)
         self._activated(called)
 
-    def wait_active(self, timeout_s=60):
+    def wait_active(self, timeout_s=180):
         """Where the policy is ON_LINK_LOSS: activates nothing, waits until the secondary has."""
         self.wait_detected(timeout_s)
         active = protected_pair.standby_phase_name

@@ -76,5 +76,5 @@ def create(lab, guest):
         ramdisk = f"/opt/lab/{guest.name}.cpio"
         lab.alpha.put(ramdisk, _ramdisk(guest).read_bytes())
     lab.alpha.put(f"/etc/xen/{guest.name}.cfg", _config(guest, ramdisk).encode())
-    lab.alpha.sh(f"xl create /etc/xen/{guest.name}.cfg", timeout_s=120)
+    lab.alpha.sh(f"xl create /etc/xen/{guest.name}.cfg", timeout_s=300)
     lab.wait_guest(address=guest.address)

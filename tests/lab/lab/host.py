@@ -91,7 +91,7 @@ class Host(shell.Shell):
     def monitor(self, command_name, /, **arguments):
         return qmp.execute(self.folder / "monitor", command_name, **arguments)
 
-    def wait_loaded(self, timeout_s=60):
+    def wait_loaded(self, timeout_s=180):
         """Waits until the snapshot that start() was given is in the machine's memory; resume() lets it go on."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -166,7 +166,7 @@ class Host(shell.Shell):
 
     # --- dom0 ---
 
-    def wait_ready(self, timeout_s=180):
+    def wait_ready(self, timeout_s=600):
         deadline = time.monotonic() + timeout_s
         while True:
             try:

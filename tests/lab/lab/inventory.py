@@ -68,7 +68,7 @@ def difference(before, after):
     return "; ".join(texts)
 
 
-def check_same(story, before, hosts, timeout_s=30):
+def check_same(story, before, hosts, timeout_s=120):
     """Fails unless each of `hosts` comes to hold what it held. `before`: {host name: its inventory}."""
     deadline = time.monotonic() + timeout_s
     for host in hosts:

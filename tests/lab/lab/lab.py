@@ -101,10 +101,10 @@ class Lab:
                 each.set_clock()
         if self.alpha:
             with progress.phase("creating the guest"):
-                self.alpha.sh("xl create /etc/xen/ledger.cfg", timeout_s=120)
+                self.alpha.sh("xl create /etc/xen/ledger.cfg", timeout_s=300)
                 self.wait_guest()
 
-    def wait_guest(self, timeout_s=120, address=network.GUEST_ADDRESS):
+    def wait_guest(self, timeout_s=300, address=network.GUEST_ADDRESS):
         """Waits until the ledger service takes connections, as seen from the client's place."""
         deadline = time.monotonic() + timeout_s
         while not client.service_answers(self.network, server=address):

@@ -126,7 +126,7 @@ class ProtectedPair:
 
     def create(self, **fields):
         """CreateProtection: returns once the first copy has begun. Raises control.RpcError."""
-        return self.primary.control.protections.CreateProtection(self.create_request(**fields), timeout=120)
+        return self.primary.control.protections.CreateProtection(self.create_request(**fields), timeout=300)
 
     def protect(self, attempts=3, **fields):
         """create() and wait_protected(). Tries again where the secondary did not answer in time: a machine that is busy
@@ -140,7 +140,7 @@ class ProtectedPair:
                     raise
                 progress.say(f"CreateProtection, to be tried again: {error.details()}")
 
-    def wait_phase(self, *phases, timeout_s=600, say=progress.say):
+    def wait_phase(self, *phases, timeout_s=1800, say=progress.say):
         """Waits until the protection is in one of `phases` (names), with a line on the way there every 5 seconds.
         Returns the Protection; raises RuntimeError if it does not get there in time, or fails."""
         final = {*phases, "FAILED"}
@@ -168,10 +168,10 @@ class ProtectedPair:
             raise RuntimeError(f"the protection failed: {reached.status.last_error}")
         return reached
 
-    def wait_protected(self, timeout_s=600, say=progress.say):
+    def wait_protected(self, timeout_s=1800, say=progress.say):
         return self.wait_phase("PROTECTED", timeout_s=timeout_s, say=say)
 
-    def wait_protected_again(self, before, timeout_s=600):
+    def wait_protected_again(self, before, timeout_s=1800):
         """Waits until a session newer than that of `before` (a Protection) protects the guest. Returns the
         Protection."""
 
@@ -189,7 +189,7 @@ class ProtectedPair:
             raise RuntimeError(f"the protection is not PROTECTED in a new session after {timeout_s} s: {state}")
         return reached
 
-    def wait_checkpoints(self, count, timeout_s=600, on_status=None):
+    def wait_checkpoints(self, count, timeout_s=1800, on_status=None):
         """Waits until `count` checkpoints are committed; on_status(protection) is called about once per second. Without
         it, a line says every 5 seconds how many there are."""
 
@@ -208,7 +208,7 @@ class ProtectedPair:
             raise RuntimeError(f"{got} instead of {count} checkpoints in {timeout_s} s; {following.ended or ''}")
         return reached
 
-    def wait_more_checkpoints(self, count, timeout_s=600):
+    def wait_more_checkpoints(self, count, timeout_s=1800):
         """Waits until `count` checkpoints more than now are committed. Returns the Protection."""
         return self.wait_checkpoints(self.protection().status.checkpoints_committed + count, timeout_s)
 
@@ -216,31 +216,31 @@ class ProtectedPair:
 
     def protection(self):
         request = _protection_pb.GetProtectionRequest(name=self.name)
-        return self.primary.control.protections.GetProtection(request, timeout=20)
+        return self.primary.control.protections.GetProtection(request, timeout=120)
 
     def standby(self):
         request = _standby_pb.GetStandbyRequest(name=self.standby_name)
-        return self.secondary.control.standbys.GetStandby(request, timeout=20)
+        return self.secondary.control.standbys.GetStandby(request, timeout=300)
 
     def protections(self):
         request = _protection_pb.ListProtectionsRequest()
-        return list(self.primary.control.protections.ListProtections(request, timeout=20).protections)
+        return list(self.primary.control.protections.ListProtections(request, timeout=120).protections)
 
     def standbys(self):
         request = _standby_pb.ListStandbysRequest()
-        return list(self.secondary.control.standbys.ListStandbys(request, timeout=20).standbys)
+        return list(self.secondary.control.standbys.ListStandbys(request, timeout=120).standbys)
 
     def watch_standby(self, period_ms=50):
         return watch.standby(self.secondary, self.standby_name, period_ms)
 
-    def activate(self, primary_fenced=True, timeout_s=60):
+    def activate(self, primary_fenced=True, timeout_s=180):
         """ActivateStandby in the next generation. Returns the Standby; raises control.RpcError."""
         self.generation += 1
         request = _standby_pb.ActivateStandbyRequest(name=self.standby_name, generation=self.generation,
                                                      primary_fenced=primary_fenced)
         return self.secondary.control.standbys.ActivateStandby(request, timeout=timeout_s)
 
-    def delete(self, without_secondary=False, timeout_s=60):
+    def delete(self, without_secondary=False, timeout_s=180):
         request = _protection_pb.DeleteProtectionRequest(name=self.name, generation=self.generation,
                                                          unprotect_without_secondary=without_secondary)
         return self.primary.control.protections.DeleteProtection(request, timeout=timeout_s)

@@ -18,7 +18,7 @@ class Shell:
         self.name = name
         self.address = address
 
-    def sh(self, line, stdin=b"", timeout_s=60, check=True, on_output=None):
+    def sh(self, line, stdin=b"", timeout_s=180, check=True, on_output=None):
         """Runs a shell command there. With check, a status other than 0 raises CommandError."""
         result = command.run(self.address, line, stdin, timeout_s, on_output)
         if check and result.status != 0:
@@ -33,7 +33,7 @@ class Shell:
         """Writes a file there, whole or not at all; a running program of that name goes on with the old one."""
         quoted = shlex.quote(path)
         self.sh(f"mkdir -p $(dirname {quoted}) && cat >{quoted}.new && chmod {mode} {quoted}.new && "
-                f"mv {quoted}.new {quoted}", stdin=data, timeout_s=120)
+                f"mv {quoted}.new {quoted}", stdin=data, timeout_s=300)
 
     def get(self, path):
         """The text of a file there."""

@@ -44,7 +44,7 @@ class Story:
         if not condition:
             raise Failed(why)
 
-    def eventually(self, condition, why, timeout_s=30, every_s=0.2):
+    def eventually(self, condition, why, timeout_s=120, every_s=0.2):
         """Waits until `condition()` is true and returns its value; Failed(why) if that takes too long. Says every 5
         seconds that it waits."""
         started = time.monotonic()
@@ -87,11 +87,11 @@ def keep_logs(lab, name):
             continue
         try:
             listing = each.sh("ls /opt/romulus/log/* /var/log/xen/*.log /var/log/xen/console/* 2>/dev/null",
-                              timeout_s=10, check=False).stdout
+                              timeout_s=60, check=False).stdout
             for path in listing.split():
                 (target / os.path.basename(path)).write_text(each.get(path))
             look = "xl list; ip -d link; tc -s qdisc; ps; dmesg | tail -50; xenstore-ls -f"
-            (target / "state.txt").write_text(each.sh(look, timeout_s=10, check=False).stdout)
+            (target / "state.txt").write_text(each.sh(look, timeout_s=60, check=False).stdout)
         except Exception as error:  # the logs are a courtesy: they must not hide why the scenario failed
             (target / "no-logs.txt").write_text(str(error))
     progress.say(f"logs of the failure: {folder}")

@@ -30,7 +30,7 @@ def run(story):
         story.step(f"told the guest to give back all but {SMALL_MIB} MiB")
         pages = f"xenstore-read /local/domain/{alpha.domains()[GUEST][0]}/memory/target"
         story.step(f"memory/target is {alpha.out(pages).strip()} KiB; {memory_mib(alpha)} MiB by xl list")
-        client.wait_answers(50, timeout_s=60)
+        client.wait_answers(50)
         smaller = pair.wait_more_checkpoints(5)
         story.check(smaller.status.sessions == before.status.sessions,
                     f"a guest that gives memory back was copied anew: {smaller.status.last_error}")
@@ -42,7 +42,7 @@ def run(story):
         again = pair.wait_protected_again(smaller, timeout_s=600)
         story.step(f"copied anew: {again.status.last_error}")
         story.check("copied anew" in again.status.last_error, f"not for its memory: {again.status.last_error}")
-        client.wait_answers(50, timeout_s=60)
+        client.wait_answers(50)
         # Until it has all of it: each step of its balloon driver may cost a session.
         story.eventually(lambda: memory_mib(alpha) >= FULL_MIB - 1, "the guest did not get its memory back", timeout_s=180,
                          every_s=2)
@@ -53,7 +53,7 @@ def run(story):
         takeover = failover.Failover(pair, client, story.step)
         takeover.cut()
         takeover.take_over()
-        client.wait_answers(50, timeout_s=90)
+        client.wait_answers(50)
         verdict = client.stop()
         story.figures.update({"sessions": again.status.sessions, **takeover.figures(verdict)})
         story.check(verdict["ok"], verdict["why"])

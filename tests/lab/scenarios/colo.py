@@ -54,7 +54,7 @@ def _cut(story, accounts):
         takeover = failover.Failover(pair, client, story.step)
         takeover.cut()
         takeover.take_over()
-        client.wait_answers(20, timeout_s=60)
+        client.wait_answers(20)
         verdict = client.stop()
         story.check(verdict["ok"], verdict["why"])
         return {**takeover.figures(verdict), "service": "accounts" if accounts else "ledger",

@@ -65,7 +65,7 @@ def _one(story, lab, built, mode, accounts):
     takeover = failover.Failover(pair, client, story.step)
     takeover.cut()
     takeover.take_over()
-    client.wait_answers(50, timeout_s=90)
+    client.wait_answers(50)
     verdict = client.stop()
     story.check(verdict["ok"], f"{mode}: {verdict['why']}")
     held = ended.status.egress.vifs[0].time_held

@@ -22,7 +22,7 @@ def run(story):
             pair.delete()
         takeover.cut()
         takeover.take_over()
-        client.wait_answers(50, timeout_s=180)
+        client.wait_answers(50)
         verdict = client.stop()
         story.figures.update(takeover.figures(verdict))
         story.check(verdict["ok"], verdict["why"])
@@ -40,7 +40,7 @@ def as_any_other_guest(story, beta, domid):
     # timeout's own status: it was attached until the time was over.
     story.check(console.status == 124, f"xl console ended with {console.status}: {console.stdout}{console.stderr}")
     beta.sh("xl destroy ledger")
-    story.eventually(lambda: not beta.domains(), "xl destroy leaves a domain behind", timeout_s=10)
+    story.eventually(lambda: not beta.domains(), "xl destroy leaves a domain behind")
     nodes = beta.out("xenstore-ls -f")
     left = [line for line in nodes.splitlines()
             if line.startswith((f"/local/domain/{domid}/", f"/libxl/{domid}/", f"/local/domain/0/backend/vif/{domid}/",

@@ -14,7 +14,7 @@ def run(story):
         takeover = failover.Failover(pair, client, story.step)
         takeover.cut()
         takeover.wait_active()
-        client.wait_answers(50, timeout_s=60)
+        client.wait_answers(50)
         verdict = client.stop()
         story.figures.update(takeover.figures(verdict))
         story.check(verdict["ok"], verdict["why"])

@@ -64,7 +64,7 @@ def one_round(story, lab, built, guest, address):
     client = lab.start_client(tcp=2, udp=1, rate=20, **options)
     client.wait_connected()
     xl_seconds = xl_migrate.migrate(lab, guest)
-    client.wait_answers(20, timeout_s=120)
+    client.wait_answers(20)
     figures.update({"xl_migrate_s": round(xl_seconds, 2), "xl_migrate_gap_ms": client.stats.get("longest_gap_ms")})
     client.stop()
     return figures

@@ -10,18 +10,22 @@ from lab import failover, programs, protected_pair
 IN_CI = True
 BREAKS = {"release-early": "the primary releases each epoch's output when it is captured, not when it is committed"}
 CUTS = 10
+# On a machine so busy with other work that they would take longer than this, fewer do.
+ENOUGH_S = 900
+CUTS_AT_LEAST = 4
 SEED = 1  # of the moments; which microsecond it hits is for the machine to say
 RATE = 100
 # Hosts that go on from a saved state have both been silent for a while, and on a machine that is busy with other work
 # they fall silent again and again.
 LINK_TIMEOUT_MS = 20_000
 # What the primary sends is so long on its way. Between capture and commit is where an answer that left too early is
-# forgotten: without this that is a twentieth of all moments, and ten cuts would mostly miss it.
+# forgotten: without this that is a twentieth of all moments, and a few cuts would mostly miss it.
 WAY_MS = 150
 
 
 def run(story):
     cuts = story.cuts or CUTS
+    started = time.monotonic()
     primary = programs.PRIMARY_RELEASE_EARLY if story.broken else programs.PRIMARY
     moments = random.Random(SEED)
     story.figures["cuts"] = []
@@ -43,6 +47,9 @@ def run(story):
                 story.step(f"cut {number} of {cuts}: {figures['client']}")
                 if figures["client"]["forgotten"]:
                     break
+                if number >= CUTS_AT_LEAST and time.monotonic() - started > ENOUGH_S and not story.cuts:
+                    story.step(f"that took {time.monotonic() - started:.0f} s: no more cuts")
+                    break
     totals = {key: sum(each["client"][key] for each in story.figures["cuts"]) for key in ("forgotten", "contradicted")}
     story.figures.update(totals)
     story.check(totals["forgotten"] == 0, f"forgotten {totals['forgotten']} answers in {number} cuts")
@@ -60,6 +67,6 @@ def one_cut(story, pair, load_s):
     takeover = failover.Failover(pair, client)
     takeover.cut()
     takeover.take_over(detected=False)
-    client.wait_answers(50, timeout_s=180)
+    client.wait_answers(50)
     verdict = client.stop()
     return {**takeover.figures(verdict), "why": verdict["why"]}

@@ -66,7 +66,7 @@ def one_takeover(story, lab, pair, states):
     takeover = failover.Failover(pair, client)
     takeover.cut()
     takeover.take_over()
-    client.wait_answers(20, timeout_s=60)
+    client.wait_answers(20)
     verdict = client.stop()
     pair.disconnect()
     story.check(verdict["ok"], verdict["why"])

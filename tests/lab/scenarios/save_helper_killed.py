@@ -27,13 +27,13 @@ def run(story):
                 alpha.sh(f"rm /opt/romulus/bin/{helpers.SAVE}")
             helpers.kill_while_guest_is(story, alpha, "ledger", suspended)
             story.step(f"kill {number}, the guest {'' if suspended else 'not '}suspended, {failover.status_line(status)}")
-            client.wait_answers(20, timeout_s=60)
+            client.wait_answers(20)
             story.step("the guest answers")
             again = pair.wait_protected_again(status)
             helpers.check_one_and_no_zombie(story, alpha, helpers.SAVE)
             story.step(f"protected again; before: {again.status.last_error}")
             story.check(again.status.last_error, "the status does not say what happened")
-            client.wait_answers(20, timeout_s=60)
+            client.wait_answers(20)
 
         # Where there is no secondary no helper follows that could undo what the dead one left.
         status = pair.wait_more_checkpoints(5)

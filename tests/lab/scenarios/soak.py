@@ -135,7 +135,7 @@ def cut(story, pairs, clients):
         pair.activate(primary_fenced=True)
         story.step(f"{pair.guest} runs on beta")
     for pair, client in zip(pairs, clients):
-        client.wait_answers(50, timeout_s=90)
+        client.wait_answers(50)
         verdict = client.stop()
         story.figures[pair.guest].update({
             "client": {key: verdict.get(key) for key in ("answers_before", "answers_after", "forgotten", "contradicted",

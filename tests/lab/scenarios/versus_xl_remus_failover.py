@@ -65,7 +65,7 @@ def romulus_run(story, lab, built, interval_ms):
     takeover = failover.Failover(pair, client, story.step)
     takeover.cut()
     takeover.take_over()
-    client.wait_answers(50, timeout_s=90)
+    client.wait_answers(50)
     verdict = client.stop()
     # Of the measured time alone, as the other's.
     figures = {**takeover.figures(verdict), "checkpoints": checkpoints, "checkpoints_per_second": rate}

@@ -33,7 +33,7 @@ def one_run(story, lab, interval_ms, measured_s=MEASURED_S):
     mark_after_ms = (time.monotonic() - cut_at) * 1000
     taken_over_s = remus.wait_taken_over()
     story.step(f"beta runs the guest after {taken_over_s:.1f} s")
-    client.wait_answers(50, timeout_s=90)
+    client.wait_answers(50)
     verdict = client.stop()
     reply = verdict.get("first_reply_ms")
     figures["failover_ms"] = {"detect": None, "activate": round(taken_over_s * 1000),
