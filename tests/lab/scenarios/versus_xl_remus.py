@@ -124,6 +124,7 @@ def measure(story, lab, built, interval_ms, turns):
                          "> /tmp/busy-dom0")
         for load in loads:
             client.dirty(LOADS_MB_PER_S[load] * 1_000_000 // 4096, WORKING_SET_PAGES if LOADS_MB_PER_S[load] else 0)
+            answer(contender, client.begin_window)  # the guest answers nobody until it has filled its working set
             time.sleep(2)
             watch.wait_more(3)  # the working set has been copied
             try:
