@@ -6,7 +6,7 @@
     agent.control.protections.CreateProtection(request, timeout=30)
 """
 
-from . import command, control
+from . import command, control, programs
 
 PRIMARY_CONTROL_PORT = 7450
 SECONDARY_CONTROL_PORT = 7451
@@ -36,7 +36,7 @@ class Agent:
 
     def start(self, prefix=""):
         """Starts it, again too, and waits until it takes calls. `prefix`: a command that it is started by."""
-        line = " ".join([prefix, f"/opt/romulus/bin/{self.program}", *self.arguments])
+        line = " ".join(["env", programs.AGENTS_ENVIRONMENT, prefix, f"/opt/romulus/bin/{self.program}", *self.arguments])
         self.pid = self.host.start_daemon(self.program, line)
         self.connect()
 
