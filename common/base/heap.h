@@ -12,6 +12,8 @@ namespace romulus {
 // megabyte come and go with every checkpoint; each would be mapped afresh, and in a PV dom0 every page fault is a
 // series of hypercalls: measured, they cost several times what copying the data does. The price is that the process
 // stays as large as its largest checkpoint has made it. First thing in main().
+//
+// Only an environment variable has malloc ask for huge pages, too: deploy/systemd.
 inline void KeepFreedMemory() {
   mallopt(M_MMAP_THRESHOLD, 64 << 20);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);

@@ -36,7 +36,8 @@ class Agent:
 
     def start(self, prefix=""):
         """Starts it, again too, and waits until it takes calls. `prefix`: a command that it is started by."""
-        line = " ".join(["env", programs.AGENTS_ENVIRONMENT, prefix, f"/opt/romulus/bin/{self.program}", *self.arguments])
+        program = f"/opt/romulus/bin/{self.program}"
+        line = " ".join(["env", programs.AGENTS_ENVIRONMENT, prefix, program, *self.arguments])
         self.pid = self.host.start_daemon(self.program, line)
         self.connect()
 

@@ -13,9 +13,9 @@ SAVE_HELPER = "//primary/save_helper:romulus-save-helper"
 SECONDARY = "//secondary:romulus-secondary"
 RESTORE_HELPER = "//secondary/restore_helper:romulus-restore-helper"
 BACKENDD = "//common/devices:romulus-backendd"
-# As deploy/systemd has it.
-AGENTS_ENVIRONMENT = "GLIBC_TUNABLES=glibc.malloc.hugetlb=1"
 AGENTS = (PRIMARY, SAVE_HELPER, SECONDARY, RESTORE_HELPER)
+# What deploy/systemd starts them with.
+AGENTS_ENVIRONMENT = "GLIBC_TUNABLES=glibc.malloc.hugetlb=1"
 
 # Measured against the secondary: its vifs are connected at the takeover, by Xen's script.
 SECONDARY_LATE_VIFS = "//tests/faults:romulus-secondary-late-vifs"
